@@ -1,8 +1,8 @@
-"""The test files that can see the user's agent: `.ci/own-agent` runs them with another agent in its place.
+"""Lists the test files that depend on the user's agent, for `.ci/own-agent`, which replaces that agent and runs them.
 
-`python -m tests.agent_tests` prints them. A file is one of them when its source, or a module of the tests that it
-imports, names something that reads `lambda_src/agent`. In every run, tests/conftest.py fails a test of any other file
-that imports the agent, opens a file of it, or starts a command that loads it: so this choice cannot miss one for long.
+`python -m tests.agent_tests` prints them. A file is listed if its source, or the source of a tests module that it
+imports, names something that reads `lambda_src/agent`. In every run, tests/conftest.py fails any test outside the list
+that imports the agent, opens one of its files, or starts a command that loads it, so an omission shows up quickly.
 """
 
 import ast
@@ -29,13 +29,13 @@ LOADS_THE_AGENT = re.compile(r"lambda_src[./](agent|handler)\b|lambda_src\.dev(\
 
 @cache
 def agent_tests() -> frozenset[Path]:
-    """The files, without the user's own tests in tests/agent."""
+    """Return the files, except the user's own tests in tests/agent."""
     files = (path for path in TESTS.rglob("test_*.py") if TESTS / "agent" not in path.parents)
     return frozenset(path for path in files if any(READS_THE_AGENT.search(_text(used)) for used in _sources(path)))
 
 
 def _sources(path: Path) -> set[Path]:
-    """The file, and the modules of the tests that it imports, directly or not; conftests only share fixtures."""
+    """Return the file and the tests modules that it imports, directly or indirectly; conftests only share fixtures."""
     waiting, used = [path], set[Path]()
     while waiting:
         if (current := waiting.pop()) not in used:
@@ -51,7 +51,7 @@ def _text(path: Path) -> str:
 
 @cache
 def _imports(path: Path) -> list[Path]:
-    """The modules of the tests that this one imports."""
+    """Return the tests modules that this file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(_text(path))):
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ _watching: list[str] | None = None
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: notes what touches the agent. It cannot be removed, so it is added once a process."""
+    """Audit hook that records whatever touches the agent. Hooks cannot be removed, so it is added once per process."""
     if _watching is None:
         return
     if event == "import" and f"{arguments[0]}.".startswith(f"{PACKAGE}."):
@@ -83,7 +83,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watching() -> Iterator[list[str]]:
-    """What touches the agent meanwhile. The agent that an earlier test imported is set aside, to see it imported."""
+    """Record what touches the agent inside the block.
+
+    If an earlier test imported the agent, hide it so that a new import is noticed.
+    """
     global _watching
     hidden = {}
     if PACKAGE in sys.modules:
@@ -98,7 +101,7 @@ def watching() -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Print the files, one a line."""
+    """Print the files, one per line."""
     sys.stdout.writelines(f"{path.relative_to(ROOT)}\n" for path in sorted(agent_tests()))
 
 

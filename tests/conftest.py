@@ -1,4 +1,4 @@
-"""For every suite: asserts beside the code are rewritten like those in here, and no test may have told a marker."""
+"""Pytest setup for all tests: assertion rewriting, long timeouts, and failures for leaked content or agent access."""
 
 import gc
 from collections.abc import Generator, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 
-TOUCHED = pytest.StashKey[list[str]]()  # what a test did that loads the user's agent
+TOUCHED = pytest.StashKey[list[str]]()  # how a test accessed the user's agent
 LONG_S = 1800  # builds, and deployments to a local AWS
 
 
@@ -26,7 +26,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that take minutes the time for it."""
+    """Raise the timeout of tests that take minutes."""
     for item in items:
         if item.get_closest_marker("deploys") or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(LONG_S))
@@ -34,20 +34,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test, each of its phases too, when it, or a process that it started, wrote a marker."""
+    """Fail each phase of a test in which it, or a process that it started, wrote a content marker."""
     report = yield
-    if report.passed and (told := content_markers.leaked_markers(report.sections)):
+    if report.passed and (leaked := content_markers.leaked_markers(report.sections)):
         report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/content_markers.py)"
+        report.longrepr = f"{report.nodeid} wrote content to its output: {', '.join(leaked)} (tests/content_markers.py)"
     if report.passed and (touched := item.stash.get(TOUCHED, [])):
         report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} can see lambda_src/agent, and tests/agent_tests.py misses it: {touched}"
+        report.longrepr = (
+            f"{report.nodeid} accesses lambda_src/agent but is missing from tests/agent_tests.py: {touched}"
+        )
     return report
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail the run when a test that `.ci/own-agent` leaves out can see the agent."""
+    """Record whether a test that `.ci/own-agent` leaves out accesses the agent."""
     if item.path in agent_tests() or TESTS / "agent" in item.path.parents:
         return (yield)
     with watching() as touched:
@@ -58,7 +60,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture
 def full_app() -> Iterator["FullApp"]:
     """The whole app with every feature switched on, on moto's DynamoDB and S3."""
-    from tests.apps.full import full_app_on_moto  # loads the app, which most suites do not need
+    from tests.apps.full import full_app_on_moto  # loads the app, which most tests do not need
 
     with full_app_on_moto() as full_app:
         yield full_app

@@ -1,6 +1,6 @@
-"""Ten words that whatever the suite sends carries, and that no process may ever tell: not in a log, a metric, a trace.
+"""Content markers: ten strings sent as user content in every test, which must never reach a log, metric or trace.
 
-The clients of the tests plant them in every request; tests/conftest.py looks for them in what every test wrote. Pure.
+The test clients put them into every request, and tests/conftest.py searches each test's output for them.
 """
 
 import json
@@ -25,11 +25,11 @@ QUERY = {"marker": MARKERS["query"]}
 
 
 def request_body(operation: str, params: dict[str, Any]) -> bytes:
-    """A ChatKit request with a marker where ChatKit lets clients put what they like."""
+    """Return a ChatKit request with a marker in `metadata`, the field that clients may fill freely."""
     return json.dumps({"type": operation, "params": params, "metadata": {"marker": MARKERS["body"]}}).encode()
 
 
 def leaked_markers(sections: Iterable[tuple[str, str]]) -> list[str]:
-    """The markers in what a test wrote to stdout and stderr; pytest's own record of log calls is not an output."""
+    """Name the markers in a test's stdout and stderr. Pytest's own capture of log calls is not output."""
     written = "".join(text for name, text in sections if "stdout" in name or "stderr" in name)
     return [place for place, marker in MARKERS.items() if marker in written]

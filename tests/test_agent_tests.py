@@ -1,4 +1,4 @@
-"""Which tests run with a user's agent in the place of ours, and how a test that is missing among them is noticed."""
+"""The list of tests that depend on the user's agent, and the audit hook that notices tests missing from it."""
 
 import os
 import subprocess
@@ -10,22 +10,22 @@ from tests.agent_tests import AGENT, TESTS, agent_tests, watching
 
 
 @pytest.mark.parametrize("name", ["e2e/test_make_dev.py", "infra/bundle/test_built_zip.py", "docs/test_tutorial.py"])
-def test_files_that_load_the_agent_are_chosen(name: str) -> None:
+def test_files_that_load_the_agent_are_listed(name: str) -> None:
     assert TESTS / name in agent_tests()
 
 
 @pytest.mark.parametrize("name", ["store/test_memory.py", "agent", "turns/test_machine.py"])
-def test_others_are_not(name: str) -> None:
+def test_other_files_are_not_listed(name: str) -> None:
     assert not [path for path in agent_tests() if path.is_relative_to(TESTS / name)]
 
 
-def test_opening_a_file_of_the_agent_is_noticed() -> None:
+def test_opening_one_of_the_agents_files_is_recorded() -> None:
     with watching() as touched:
         (AGENT / "__init__.py").read_bytes()
     assert touched == [f"open {AGENT / '__init__.py'}"]
 
 
-def test_importing_the_agent_is_noticed_each_time() -> None:
+def test_importing_the_agent_is_recorded_every_time() -> None:
     for _ in range(2):
         with watching() as touched:
             __import__("lambda_src.agent")
@@ -35,13 +35,13 @@ def test_importing_the_agent_is_noticed_each_time() -> None:
 @pytest.mark.parametrize(
     ("arguments", "handler"), [(["lambda_src.dev"], ""), (["lambda_src.dev.evals"], ""), ([], "lambda_src.handler.x")]
 )
-def test_starting_a_command_that_loads_the_agent_is_noticed(arguments: list[str], handler: str) -> None:
+def test_starting_a_command_that_loads_the_agent_is_recorded(arguments: list[str], handler: str) -> None:
     with watching() as touched:
         subprocess.run([sys.executable, "-c", "", *arguments], env={**os.environ, "_HANDLER": handler}, check=True)
     assert len(touched) == 1
 
 
-def test_other_imports_files_and_commands_are_not() -> None:
+def test_other_imports_files_and_commands_are_not_recorded() -> None:
     with watching() as touched:
         (AGENT.parent / "settings.py").read_bytes()
         subprocess.run([sys.executable, "-c", "", "lambda_src.dev.verify"], check=True)

@@ -1,4 +1,4 @@
-"""NaN and Infinity are Python's, not JSON's: whatever produces them, a client and an export read null."""
+"""ChatKit JSON without NaN and Infinity, which JSON lacks: clients and exports read null, whatever produced them."""
 
 import json
 from typing import Any
@@ -25,8 +25,8 @@ NUMBERS = [float("nan"), float("inf"), float("-inf")]
 ANN = context_of("ann")
 
 
-def strictly(data: bytes | str) -> Any:
-    """The JSON as browsers read it; ValueError for NaN and Infinity."""
+def parse_strictly(data: bytes | str) -> Any:
+    """Parse JSON as browsers do: NaN and Infinity raise ValueError."""
 
     def refused(constant: str) -> object:
         raise ValueError(f"{constant} is not JSON")
@@ -35,19 +35,19 @@ def strictly(data: bytes | str) -> Any:
 
 
 def events_of(answer: Answer) -> list[Any]:
-    """The events of a stream, each read strictly."""
-    return [strictly(message.data) for message in sse.read(answer.body)]
+    """Parse each event of a stream strictly."""
+    return [parse_strictly(message.data) for message in sse.read(answer.body)]
 
 
 def chart(number: float) -> WidgetRoot:
-    """A chart with `number` in it, and a button that sends it."""
+    """Build a chart that contains `number`, and a button that sends it."""
     button = Button(label="Again", onClickAction=ActionConfig(type="redraw", payload={"value": number}))
     drawn = Chart(data=[{"x": "a", "y": number}], series=[BarSeries(type="bar", label="y", dataKey="y")], xAxis="x")
     return Card(children=[drawn, Text(value="A chart"), button])
 
 
-def chat_that(number: float, model: Model | None = None) -> Chat:
-    """A chat of `model` whose tools and actions each bring `number` somewhere."""
+def chat_producing(number: float, model: Model | None = None) -> Chat:
+    """Return a chat with `model` whose tools and actions each output `number` somewhere."""
     actions = Actions()
 
     @function_tool
@@ -80,31 +80,31 @@ def chat_that(number: float, model: Model | None = None) -> Chat:
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("tool", ["result", "effect", "widget", "client_tool"])
-async def test_a_tool_brings_no_number_that_json_lacks_to_the_page(tool: str, number: float) -> None:
+async def test_nan_and_infinity_from_a_tool_never_reach_the_page(tool: str, number: float) -> None:
     model = ScriptedModel([[function_call(tool, {}, call_id="c1")], [assistant_message("Done.")]])
-    chat = chat_that(number, model)
+    chat = chat_producing(number, model)
     answer = await chat("threads.create", input=message("go"))
     events = events_of(answer)
     assert [event for event in events if event["type"] == "error"] == []
     thread_id = events[0]["thread"]["id"]
     for operation in ("threads.get_by_id", "items.list"):
-        strictly((await chat(operation, thread_id=thread_id)).body)
+        parse_strictly((await chat(operation, thread_id=thread_id)).body)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])
-async def test_an_action_brings_none_either(operation: str, number: float) -> None:
-    chat = chat_that(number)
+async def test_nan_and_infinity_from_an_action_never_reach_the_page(operation: str, number: float) -> None:
+    chat = chat_producing(number)
     thread_id = events_of(await chat("threads.create", input=message("hi")))[0]["thread"]["id"]
     answer = await chat(operation, thread_id=thread_id, action={"type": "redraw", "payload": {}})
     streams = operation == "threads.custom_action"
-    shown = events_of(answer) if streams else strictly(answer.body)
-    assert '"y": null' in json.dumps(shown)
-    strictly((await chat("items.list", thread_id=thread_id)).body)
+    answered = events_of(answer) if streams else parse_strictly(answer.body)
+    assert '"y": null' in json.dumps(answered)
+    parse_strictly((await chat("items.list", thread_id=thread_id)).body)
 
 
 async def stored(number: float) -> MemoryStore:
-    """A thread as an earlier release stored it: the number in every place that takes any JSON."""
+    """Store a thread as an earlier release did: the number is in every field that takes any JSON."""
     store = MemoryStore()
     await store.save_thread(thread_of("thr_1", metadata={"value": number}), ANN)
     file: Attachment = FileAttachment(id="atc_1", name="a", mime_type="text/plain", metadata={"value": number})
@@ -113,36 +113,36 @@ async def stored(number: float) -> MemoryStore:
     )
     for attachment in (file, image):
         await store.save_attachment(attachment, context=ANN)
-    said = TypeAdapter(UserMessageItem).validate_python(
+    user_message = TypeAdapter(UserMessageItem).validate_python(
         item_of("user_message").model_dump() | {"id": "msg_0", "attachments": [file, image], "created_at": WHEN}
     )
-    said.content[1].data = {"value": number}  # type: ignore[union-attr]  # the sample's second part is a tag
+    user_message.content[1].data = {"value": number}  # type: ignore[union-attr]  # the sample's second part is a tag
     call = item_of("client_tool_call", "msg_1").model_copy(
         update={"arguments": {"value": number}, "output": [number, {"deep": [number]}]}
     )
     drawn = item_of("widget", "msg_2").model_copy(update={"widget": chart(number)})
     hidden = item_of("hidden_context_item", "msg_3").model_copy(update={"content": {"value": number}})
-    for item in (said, call, drawn, hidden):
+    for item in (user_message, call, drawn, hidden):
         await store.add_thread_item("thr_1", item, context=ANN)
     return store
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-async def test_a_thread_that_holds_one_opens_again(number: float) -> None:
+async def test_a_stored_thread_with_nan_or_infinity_opens_again(number: float) -> None:
     chat = Chat(app_with(server_with(await stored(number))))
-    thread = strictly((await chat("threads.get_by_id", thread_id="thr_1")).body)
-    listed = strictly((await chat("items.list", thread_id="thr_1", order="asc")).body)["data"]
+    thread = parse_strictly((await chat("threads.get_by_id", thread_id="thr_1")).body)
+    listed = parse_strictly((await chat("items.list", thread_id="thr_1", order="asc")).body)["data"]
     assert [item["type"] for item in listed] == ["user_message", "client_tool_call", "widget"]
     assert thread["items"]["data"] == listed
     assert listed[1]["output"] == [None, {"deep": [None]}]
-    strictly((await chat("threads.list")).body)
+    parse_strictly((await chat("threads.list")).body)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 async def test_an_export_is_json_and_can_be_imported(number: float) -> None:
     store, other = await stored(number), MemoryStore()
     lines = [export_files.line_of(record) async for record in export_files.export_lines(store, "ann")]  # type: ignore[arg-type]  # enough of one
-    assert [strictly(line)["kind"] for line in lines].count("item") == 4
+    assert [parse_strictly(line)["kind"] for line in lines].count("item") == 4
     for record in export_files.records_of(map(json.loads, lines)):
         await other.import_record({name: value for name, value in record.items() if name != "user"}, ANN)
     items = (await other.load_thread_items("thr_1", None, 10, "asc", ANN)).data

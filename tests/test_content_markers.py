@@ -1,4 +1,4 @@
-"""The guard over every test's output: it sees what processes write, and the suite's requests do carry the markers."""
+"""The content marker check of tests/conftest.py: output of child processes counts, and all requests carry markers."""
 
 import subprocess
 import sys
@@ -29,24 +29,24 @@ def test_nothing():
 """
 
 
-def test_a_test_whose_output_tells_a_marker_fails(tmp_path: Path) -> None:
+def test_a_test_that_writes_a_marker_fails(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     leaking = tmp_path / "test_leak.py"
     leaking.write_text(LEAK, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", str(root / "pyproject.toml")]
-    ran = subprocess.run([*command, str(leaking)], cwd=root, capture_output=True, text=True, check=False, timeout=300)
-    assert "3 failed, 1 passed" in ran.stdout, ran.stdout
+    run = subprocess.run([*command, str(leaking)], cwd=root, capture_output=True, text=True, check=False, timeout=300)
+    assert "3 failed, 1 passed" in run.stdout, run.stdout
     for place in ("body", "token", "header"):
-        assert f"told what was sent: {place}" in ran.stdout
+        assert f"wrote content to its output: {place}" in run.stdout
 
 
-def test_there_are_ten_and_none_hides_in_another() -> None:
+def test_there_are_ten_markers_and_none_contains_another() -> None:
     assert len(MARKERS) == 10
     assert leaked_markers([("Captured stdout call", " ".join(MARKERS.values()))]) == list(MARKERS)
     assert leaked_markers([("Captured log call", " ".join(MARKERS.values()))]) == []
 
 
-async def test_every_request_of_the_suite_carries_them() -> None:
+async def test_every_request_carries_the_markers() -> None:
     app = app_with(server_with(MemoryStore()))
     seen: list[Request] = []
 

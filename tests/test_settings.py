@@ -1,4 +1,4 @@
-"""Settings: the environment read once, every fault in one message."""
+"""Settings: the environment is read once, and one message reports every invalid variable."""
 
 from dataclasses import fields
 
@@ -10,7 +10,7 @@ from lambda_src.settings import Settings
 ENV = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 
 
-def test_what_must_be_set_is_enough() -> None:
+def test_the_required_settings_are_enough() -> None:
     settings = Settings.from_env({**ENV, "PATH": "/bin"})
     assert (settings.table, settings.store, settings.model_key_parameter) == ("t", "dynamodb", None)
 
@@ -92,7 +92,7 @@ def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
         Settings.from_env({**ENV, name: value})
 
 
-def test_a_slip_of_the_pen_is_answered_with_the_name_that_was_meant() -> None:
+def test_a_misspelled_setting_gets_a_suggestion() -> None:
     with pytest.raises(SettingsError, match="CHAT_HISTROY_ITEMS is not a setting; did you mean CHAT_HISTORY_ITEMS"):
         Settings.from_env({**ENV, "CHAT_HISTROY_ITEMS": "20"})
     with pytest.raises(SettingsError, match="CHAT_ZZZ is not a setting; known are CHAT_TABLE, "):
@@ -109,12 +109,12 @@ def test_lists_are_separated_by_commas() -> None:
 @pytest.mark.parametrize(
     ("value", "accepted"), [("none", ()), ("pdf", ("pdf",)), ("pdf, image", ("image", "pdf")), (None, ("image", "pdf"))]
 )
-def test_a_model_accepts_the_files_that_the_operator_names(value: str | None, accepted: tuple[str, ...]) -> None:
+def test_a_model_accepts_the_configured_files(value: str | None, accepted: tuple[str, ...]) -> None:
     env = ENV if value is None else {**ENV, "CHAT_MODEL_FILES": value}
     assert Settings.from_env(env).model_files == accepted
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(setting.metadata["doc"].endswith(".") for setting in fields(Settings))
 
 
@@ -130,7 +130,7 @@ def test_every_setting_says_what_it_is() -> None:
     ],
     ids=str,
 )
-def test_somebody_must_be_able_to_sign_in(env: dict[str, str], missing: str | None) -> None:
+def test_at_least_one_sign_in_method_is_required(env: dict[str, str], missing: str | None) -> None:
     if missing is None:
         Settings.from_env({"CHAT_TABLE": "t", **env})
     else:

@@ -1,4 +1,4 @@
-"""The one reader of event streams, on the cases of the standard and of web-platform-tests, split at any byte."""
+"""The server-sent events parser, on the cases of the HTML standard and web-platform-tests, split at any byte."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from lambda_src.sse import Message
 
 ROOT = Path(__file__).resolve().parents[1]
 # https://html.spec.whatwg.org/multipage/server-sent-events.html and
-# https://github.com/web-platform-tests/wpt/tree/master/eventsource (format-*): what is sent, and what a client sees.
+# https://github.com/web-platform-tests/wpt/tree/master/eventsource (format-*): bytes sent, messages received.
 CASES: dict[str, tuple[bytes, list[Message]]] = {
     "the standard's stock ticker": (b"data: YHOO\ndata: +2\ndata: 10\n\n", [Message("YHOO\n+2\n10")]),
     "the standard's four blocks": (
@@ -60,12 +60,12 @@ CASES: dict[str, tuple[bytes, list[Message]]] = {
 
 
 @pytest.mark.parametrize(("stream", "seen"), CASES.values(), ids=CASES)
-def test_a_stream_is_read_as_the_standard_says(stream: bytes, seen: list[Message]) -> None:
+def test_a_stream_is_parsed_as_the_standard_requires(stream: bytes, seen: list[Message]) -> None:
     assert sse.read(stream) == seen
 
 
 @pytest.mark.parametrize(("stream", "seen"), CASES.values(), ids=CASES)
-def test_it_is_the_same_wherever_the_stream_is_split(stream: bytes, seen: list[Message]) -> None:
+def test_the_result_does_not_depend_on_where_the_stream_is_split(stream: bytes, seen: list[Message]) -> None:
     for at in range(len(stream) + 1):
         parser = sse.Parser()
         assert [*parser.feed(stream[:at]), *parser.feed(b""), *parser.feed(stream[at:])] == seen
@@ -74,8 +74,8 @@ def test_it_is_the_same_wherever_the_stream_is_split(stream: bytes, seen: list[M
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
-def test_a_message_is_there_with_its_last_byte(end: bytes) -> None:
-    """A carriage return ends a line at once: whether a line feed follows does not matter to the message."""
+def test_a_message_is_complete_with_its_last_byte(end: bytes) -> None:
+    """A carriage return ends a line at once, whether or not a line feed follows."""
     parser = sse.Parser()
     assert parser.feed(b"data: x" + end.removesuffix(b"\n")) == ([Message("x")] if end != b"\n\n" else [])
     assert parser.feed(end[-1:] if end.endswith(b"\n") else b"") == ([] if end != b"\n\n" else [Message("x")])
@@ -83,7 +83,7 @@ def test_a_message_is_there_with_its_last_byte(end: bytes) -> None:
 
 
 @given(st.lists(st.text()), st.sampled_from(["\n", "\r", "\r\n"]), st.data())
-def test_what_is_sent_as_json_is_what_is_read(texts: list[str], end: str, data: st.DataObject) -> None:
+def test_json_survives_the_round_trip(texts: list[str], end: str, data: st.DataObject) -> None:
     body = "".join(f"data: {json.dumps(text, ensure_ascii=False)}{end}{end}" for text in texts).encode(errors="replace")
     parser, seen, rest = sse.Parser(), list[str](), body
     while rest:
@@ -93,7 +93,7 @@ def test_what_is_sent_as_json_is_what_is_read(texts: list[str], end: str, data: 
     assert seen == [text.encode(errors="replace").decode() for text in texts]
 
 
-async def test_messages_come_one_by_one() -> None:
+async def test_messages_are_yielded_as_they_arrive() -> None:
     fed: list[bytes] = []
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -105,13 +105,13 @@ async def test_messages_come_one_by_one() -> None:
     assert seen == [("1", 2), ("2", 3)]
 
 
-def test_no_other_python_of_this_repository_takes_a_stream_apart() -> None:
+def test_no_other_module_parses_event_streams_by_hand() -> None:
     by_hand = re.compile(r"aiter_lines|iter_lines|startswith\(b?\"(?:data|id): \"\)")
-    found = {
+    offenders = {
         str(path.relative_to(ROOT))
         for folder in ("lambda_src", "infra", "tests")
         for path in (ROOT / folder).rglob("*.py")
         if path != Path(__file__) and "agent" not in path.relative_to(ROOT).parts[:2]
         and by_hand.search(path.read_text(encoding="utf-8"))
     }  # fmt: skip
-    assert found == set()
+    assert offenders == set()

@@ -1,7 +1,7 @@
-"""What a hostile client attacks: processes over one table, a vendor that counts, and time that passes by itself.
+"""Simulation for the hostile client test: several processes on one table, a vendor that counts tokens, virtual time.
 
-Everything of the product is real and joined by the composition: the app, the agents' SDK, the store, the counters. In
-the place of Lambda, DynamoDB and the vendor stand fakes that work. Knows nothing of what a client tries.
+The product is real and built by the composition: app, Agents SDK, store, counters. Lambda, DynamoDB and the vendor are
+working fakes. The client's behavior is in test_hostile_client.py.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.apps.chat import known_by_name
 from tests.store.engine.engine import Engine
 
-STAGE, PERCENT, OF_A_USER = 60_000, 75, 15_000  # tokens a day: some ten turns, so that each day comes to its end
+STAGE, PERCENT, OF_A_USER = 60_000, 75, 15_000  # tokens per day: about ten turns, so that every day reaches its limit
 SETTINGS = Settings.from_env(
     {
         "CHAT_STORE": "dynamodb",
@@ -64,58 +64,58 @@ SETTINGS = Settings.from_env(
         "CHAT_GUEST_QUOTAS": json.dumps({"tokens_percent": PERCENT}),
     }
 )
-DEADLINE_S = 60.0  # of an invocation
-WORDS = 3  # that an answer shows; most of what a model generates here is thought
+DEADLINE_S = 60.0  # per invocation
+WORDS = 3  # per answer; most generated tokens here are reasoning
 TOKENS = get_encoding("o200k_base")
 
 
 class Selector(selectors.DefaultSelector):
-    """Instead of waiting, it lets time pass; while threads work it waits for them."""
+    """A selector that advances virtual time instead of waiting, but really waits while threads work."""
 
     now_s = 0.0
     threads = 0
 
     def select(self, timeout: float | None = None) -> Any:
-        """What is ready."""
+        """Return the events that are ready."""
         ready = super().select(0.001 if self.threads else 0)
         if not ready and not self.threads:
-            assert timeout is not None, "everybody waits for something that never happens"
+            assert timeout is not None, "deadlock: every task waits forever"
             self.now_s += max(0.0, timeout)
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that is never idle: when all wait, it is the time at which the first of them wakes up."""
+    """An event loop in virtual time: when every task waits, time jumps to the next wake-up."""
 
     def __init__(self) -> None:
-        self.passing = Selector()
-        super().__init__(self.passing)
+        self.selector = Selector()
+        super().__init__(self.selector)
 
     def time(self) -> float:
         """The loop's clock."""
-        return self.passing.now_s
+        return self.selector.now_s
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # as it comes
-        """The loop's own, but time stands still meanwhile."""
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # passes everything on
+        """Run in a thread, with virtual time stopped until it is done."""
         future = super().run_in_executor(executor, func, *args)
-        if executor is None:  # else it is a Line, which has answered already or never will
-            self.passing.threads += 1
+        if executor is None:  # a Connection has answered already, or never will
+            self.selector.threads += 1
             future.add_done_callback(self._leave)
         return future
 
     def _leave(self, _: object) -> None:
-        self.passing.threads -= 1
+        self.selector.threads -= 1
 
 
-class Line(Executor):
-    """A process's way to the table. A request that fails is not done, or done although nobody learns of it."""
+class Connection(Executor):
+    """A process's connection to the table. A failing request either does not take effect, or does without an answer."""
 
     def __init__(self) -> None:
         self.is_dead = False
         self.fault: Literal["before", "after"] | None = None
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """The answer at once; none for a process that died."""
+        """Answer at once, or never if the process has died."""
         future: Future[Any] = Future()
         if self.is_dead:
             return future
@@ -125,19 +125,19 @@ class Line(Executor):
             if fault is not None:
                 raise EndpointConnectionError(endpoint_url="https://table.test")
             future.set_result(answer)
-        except Exception as error:  # noqa: BLE001 - whatever the engine refuses
+        except Exception as error:  # noqa: BLE001 - any refusal of the engine
             future.set_exception(error)
         return future
 
 
 @dataclass(eq=False)
 class Attempt:
-    """One request of the client: how the model will behave, if it is asked, and for whom it was admitted."""
+    """A request of the client: how the model will behave if it is called, and for whom it was admitted."""
 
     random: Random
     lasts_s: float = 0.0
-    calls: float = 0.3  # how likely the model calls a tool, each time it is asked
-    context: RequestContext | None = None  # once it may cost something
+    calls: float = 0.3  # probability of a tool call per model call
+    context: RequestContext | None = None  # set once it was admitted
     day: int = 0
 
 
@@ -149,23 +149,23 @@ class Process:
     """One process of the stage."""
 
     app: Any
-    line: Line
+    connection: Connection
     streams: "set[Stream]" = field(default_factory=set)
 
     @property
     def is_dead(self) -> bool:
-        """Whether it was killed."""
-        return self.line.is_dead
+        """Whether the process was killed."""
+        return self.connection.is_dead
 
 
 @dataclass(eq=False)
 class Stream:
-    """One answer on its way to the client."""
+    """An HTTP answer that the client is reading."""
 
     process: Process
     attempt: Attempt
     began_s: float
-    who: str
+    token: str
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
@@ -173,18 +173,18 @@ class Stream:
 
     @property
     def turn_id(self) -> str:
-        """The turn it shows, "" for none."""
+        """The turn that it streams, or ""."""
         return self.headers.get("x-chat-turn", "")
 
     @property
     def follows(self) -> bool:
-        """Whether it shows a turn that another request runs."""
+        """Whether it streams a turn that another request runs."""
         own = self.attempt.context
         return bool(self.turn_id) and (own is None or own.turn is None or own.turn.id != self.turn_id)
 
 
 class Vendor(Model):
-    """Counts all that it is sent when it is sent, with a tokenizer, and the whole answer too, whoever hangs up."""
+    """A fake vendor that bills the whole input and answer when a request arrives, even if the client leaves."""
 
     def __init__(self, stage: "Stage", process: Process) -> None:
         self._stage, self._process = stage, process
@@ -198,10 +198,10 @@ class Vendor(Model):
         *_: Any,
         **__: Any,
     ) -> ModelResponse:
-        """A title."""
-        sent, answered = self._sell(system_instructions, input, model_settings, tools)
+        """Answer a request for a title."""
+        sent, answered = self._bill(system_instructions, input, model_settings, tools)
         await asyncio.sleep(ATTEMPT.get().random.choice([0.1, 1.0, 5.0]))
-        await self._alive()
+        await self._require_alive()
         usage = Usage(requests=1, input_tokens=sent, output_tokens=answered, total_tokens=sent + answered)
         return ModelResponse(output=[message_of("A title")], usage=usage, response_id=None)
 
@@ -214,16 +214,16 @@ class Vendor(Model):
         *_: Any,
         **__: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
-        """An answer, or the call of a tool; at times it breaks off, at times nobody counts it."""
+        """Stream an answer or a tool call; sometimes it breaks off, sometimes without usage."""
         random = ATTEMPT.get().random
-        sent, answered = self._sell(system_instructions, input, model_settings, tools)
+        sent, answered = self._bill(system_instructions, input, model_settings, tools)
         calls = bool(tools) and random.random() < ATTEMPT.get().calls
         output = tool_call_of("look_up") if calls else message_of("7 3 1 " * WORDS)
         breaks, counts = random.random() < 0.1, random.random() < 0.8
         for number, event in enumerate(events_of(output)):
             if isinstance(event, r.ResponseTextDeltaEvent):
                 await asyncio.sleep(ATTEMPT.get().lasts_s / WORDS)
-                await self._alive()
+                await self._require_alive()
             if isinstance(event, r.ResponseCompletedEvent):
                 if breaks:
                     raise ConnectionError("broken off")
@@ -232,21 +232,21 @@ class Vendor(Model):
             event.sequence_number = number
             yield event
 
-    def _sell(self, *sent: Any) -> tuple[int, int]:
-        """Tokens in, tokens out."""
-        instructions, shown, settings, tools = sent
+    def _bill(self, *sent: Any) -> tuple[int, int]:
+        """Bill a request; return its input and output tokens."""
+        instructions, items, settings, tools = sent
         schemas = [(tool.name, tool.description, tool.params_json_schema) for tool in tools]
-        text = json.dumps([instructions, shown, schemas], ensure_ascii=False, default=str)
+        text = json.dumps([instructions, items, schemas], ensure_ascii=False, default=str)
         tokens_in = len(TOKENS.encode_ordinary(text))
-        most = settings.max_tokens
-        assert most is not None, "an answer without a limit"
-        tokens_out = most if ATTEMPT.get().random.random() < 0.8 else max(1, most // 10)
+        limit = settings.max_tokens
+        assert limit is not None, "an answer without a limit"
+        tokens_out = limit if ATTEMPT.get().random.random() < 0.8 else max(1, limit // 10)
         attempt = ATTEMPT.get()
-        assert attempt.context is not None, "a model is asked for a turn that nobody admitted"
-        self._stage.sell(attempt.context, attempt.day, tokens_in + tokens_out)
+        assert attempt.context is not None, "a model call in a turn that was not admitted"
+        self._stage.bill(attempt.context, attempt.day, tokens_in + tokens_out)
         return tokens_in, tokens_out
 
-    async def _alive(self) -> None:
+    async def _require_alive(self) -> None:
         if self._process.is_dead:
             await asyncio.get_running_loop().create_future()
 
@@ -262,13 +262,13 @@ def _usage(tokens_in: int, tokens_out: int) -> ResponseUsage:
 
 
 class Provider(ModelProvider):
-    """The one model."""
+    """Provides the fake vendor's model."""
 
     def __init__(self, vendor: Vendor) -> None:
         self._vendor = vendor
 
     def get_model(self, model_name: str | None) -> Model:
-        """The vendor's."""
+        """Return the vendor's model."""
         return self._vendor
 
 
@@ -278,38 +278,38 @@ def look_up() -> str:
     return "9 9 4 2"
 
 
-INSTRUCTIONS = "8 5 3 7 " * 50  # digits: what an estimate without a tokenizer has least to spare for
+INSTRUCTIONS = "8 5 3 7 " * 50  # digits: the estimate has the smallest margin for them
 
 
 class Stage:
-    """The table, what was sold of it, and its processes. `notes` records who was admitted."""
+    """A deployed stage: its table, its processes, and the tokens that the vendor billed."""
 
     def __init__(self, loop: VirtualLoop, processes: int) -> None:
         self._loop, self._epoch_ns = loop, time.time_ns()
         self._engine: Any = Engine()
-        self.sold: Counter[tuple[int, str]] = Counter()
+        self.billed: Counter[tuple[int, str]] = Counter()
         self.requests = 0
-        self.worst: Counter[str] = Counter()  # the most that was sold of each kind of count in one day
+        self.worst: Counter[str] = Counter()  # per kind of limit, the most tokens billed in a day
         self.processes = [self.process() for _ in range(processes)]
         self.all_streams: list[Stream] = []
 
     def now_ns(self) -> int:
-        """The wall clock of every process."""
+        """The wall clock of every process, in epoch nanoseconds."""
         return self._epoch_ns + int(self._loop.time() * 1e9)
 
     def process(self) -> Process:
-        """A new one."""
-        line = Line()
-        store = DynamoDBStore(self._engine, "table", clock=self.now_ns, executor=line)
-        process = Process(None, line)
+        """Start a new process."""
+        connection = Connection()
+        store = DynamoDBStore(self._engine, "table", clock=self.now_ns, executor=connection)
+        process = Process(None, connection)
         vendor = Vendor(self, process)
         tokens = GuestTokens(Secret(lambda: "s" * 64), now=lambda: self.now_ns() / 1e9)
 
-        async def heard(audio: AudioInput) -> str:
+        async def transcribe(audio: AudioInput) -> str:
             attempt = ATTEMPT.get()
-            assert attempt.context is not None, "a recording that nobody admitted"
+            assert attempt.context is not None, "a recording that was not admitted"
             seconds = len(audio.data) / 750  # at 6 kbit/s
-            self.sell(attempt.context, attempt.day, int(seconds * 15))
+            self.bill(attempt.context, attempt.day, int(seconds * 15))
             return "hello"
 
         parts = Parts(
@@ -317,31 +317,31 @@ class Stage:
             build_agent=lambda: Agent(name="Test", instructions=INSTRUCTIONS, tools=[look_up]),
             build_run_config=lambda: RunConfig(model_provider=Provider(vendor), tracing_disabled=True),
             build_actions=Actions,
-            transcribe=heard,
+            transcribe=transcribe,
             guest_tokens=tokens,
             clock=self.now_ns,
         )
         process.app = build_app(SETTINGS, store, store.ledger, parts)
         return process
 
-    def sell(self, context: RequestContext, day: int, tokens: int) -> None:
-        """The vendor was sent so much for somebody, in a turn that began on that day."""
+    def bill(self, context: RequestContext, day: int, tokens: int) -> None:
+        """Bill tokens to a user, in a turn that began on `day`."""
         self.requests += 1
         names = ["stage", f"user {context.user.id}"]
         if context.user.is_guest:
             names = ["stage", "guests", f"guest {context.user.id}", f"network {context.source}"]
         for name in names:
-            self.sold[day, name] += tokens
+            self.billed[day, name] += tokens
             kind = name.split()[0]
-            self.worst[kind] = max(self.worst[kind], self.sold[day, name])
+            self.worst[kind] = max(self.worst[kind], self.billed[day, name])
 
     async def request(
-        self, process: Process, attempt: Attempt, path: str, *, body: bytes = b"", method: str = "POST", who: str,
+        self, process: Process, attempt: Attempt, path: str, *, body: bytes = b"", method: str = "POST",
         token: str = "", address: str = "203.0.113.1", **headers: str,
     ) -> Stream:  # fmt: skip
-        """One request to one process, read to its end; a process that dies breaks it off."""
+        """Send a request to a process and read the answer to its end, or until the process dies."""
         ATTEMPT.set(attempt)
-        stream = Stream(process, attempt, self._loop.time(), who)
+        stream = Stream(process, attempt, self._loop.time(), token)
         if process.is_dead:
             stream.is_over = True
             return stream
@@ -376,7 +376,7 @@ class Stage:
 
         try:
             await process.app(scope, receive, send)
-        except Exception:  # of a stream: it has said so itself, and the runtime counts it
+        except Exception:  # a stream reports its own errors
             if stream.status != 200:
                 raise
         finally:
@@ -385,7 +385,7 @@ class Stage:
         return stream
 
     def expire(self) -> None:
-        """Remove rows whose time is over, as DynamoDB does some day."""
+        """Remove expired rows, as DynamoDB does eventually."""
         now_s = self.now_ns() // 10**9
         for key, row in list(self._engine.rows.items()):
             if int(row.get(keys.TTL_ATTRIBUTE, {}).get("N", now_s + 1)) <= now_s:
@@ -393,15 +393,15 @@ class Stage:
         self._engine.requests.clear()
 
     def kill(self, process: Process) -> None:
-        """It dies, and another one takes its place."""
-        process.line.is_dead = True
+        """Kill a process and start another in its place."""
+        process.connection.is_dead = True
         for stream in process.streams:
             stream.is_over = True
         self.processes[self.processes.index(process)] = self.process()
 
 
 class Invocation:
-    """Lambda's context of one invocation, on the stage's clock: the app adds the real time to what is left."""
+    """Lambda's context of an invocation, on the stage's clock. The app adds the real time to the remaining time."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -409,12 +409,12 @@ class Invocation:
         self.aws_request_id, self.function_version = f"request-{id(self)}", "1"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Until the deadline."""
+        """Return the milliseconds until the deadline."""
         return (self._until_ns - time.time_ns()) // 1_000_000
 
 
-def note_admissions(monkeypatch: Any) -> None:
-    """Let each attempt know for whom, and for which day, it was admitted: the vendor's bill is kept by that."""
+def record_admissions(monkeypatch: Any) -> None:
+    """Record in each attempt for which user and day it was admitted; the vendor bills by these."""
     admit, spend = Quotas.admit, Quotas.spend
 
     async def admitted(self: Quotas, context: RequestContext) -> None:

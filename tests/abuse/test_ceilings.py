@@ -1,7 +1,7 @@
-"""The ceilings hold against a hostile client: what a vendor was sent never exceeds them, whatever is tried.
+"""Token ceilings against a hostile client (hypothesis state machine): the vendor never bills more than a ceiling.
 
-A fake vendor counts each request when it is sent: its whole input and all that it may answer, since a client that stops
-pays for what was generated unseen. It is never sent more than a ceiling; the promise is a ceiling and one reservation.
+The fake vendor bills each request when it is sent, with its whole input and the longest possible answer, since a
+stopped answer costs what was generated unseen. We promise a ceiling plus one reservation; the ceiling itself holds.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from lambda_src.store.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.store.memory.store import MemoryStore
 from tests.quotas.engine import OF_GUESTS, settings_with
 
-STEPS = 100  # of each of EXAMPLES runs: 10,000
+STEPS = 100  # in each of EXAMPLES runs: 10,000
 EXAMPLES = 100
-STAGE, PERCENT = 60_000, 75  # some ten turns: so that a hundred steps come to it again and again
+STAGE, PERCENT = 60_000, 75  # about ten turns, so that a hundred steps reach it repeatedly
 GUESTS = STAGE * PERCENT // 100
 ADDRESSES, TOKENS = 200, 1_000
 PROCESSES = 3
-INPUT_MOST = 4_000
+MAX_INPUT = 4_000
 
 
 @dataclass(eq=False)
 class Attack:
-    """One turn that a hostile client began, and its requests to the model that are under way."""
+    """A turn that a hostile client began, and its model calls in progress."""
 
     context: RequestContext
     process: Quotas
@@ -47,19 +47,19 @@ class Attack:
 
 
 class Unreliable(MemoryCounters):
-    """Counters that fail when told to, before they have counted or after."""
+    """Counters that fail when `fault` is set, before or after counting."""
 
     fault: Literal["before", "after"] | None = None
 
     async def add(self, *args: Any, **more: Any) -> bool:
-        """Counters."""
-        return bool(await self._struck(super().add(*args, **more)))
+        """Add, or fail."""
+        return bool(await self._with_fault(super().add(*args, **more)))
 
     async def correct(self, *args: Any, **more: Any) -> None:
-        """Counters."""
-        await self._struck(super().correct(*args, **more))
+        """Correct, or fail."""
+        await self._with_fault(super().correct(*args, **more))
 
-    async def _struck(self, work: Coroutine[Any, Any, object]) -> object:
+    async def _with_fault(self, work: Coroutine[Any, Any, object]) -> object:
         fault, self.fault = self.fault, None
         if fault == "before":
             work.close()
@@ -70,12 +70,12 @@ class Unreliable(MemoryCounters):
         return done
 
 
-SIZES = st.integers(1, INPUT_MOST)
+SIZES = st.integers(1, MAX_INPUT)
 PICKS = st.integers(0, 10**6)
 
 
 class Hostile(RuleBasedStateMachine):
-    """Many guests from many addresses, in several processes over one ledger."""
+    """Many guests from many addresses, with several processes on one ledger."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,18 +86,18 @@ class Hostile(RuleBasedStateMachine):
         settings = settings_with(stage_tokens_per_day=STAGE, guest_tokens_percent=PERCENT, guest_messages_per_day=20)
         self.processes = [Quotas(ledger, self.counters, settings, clock=self._clock) for _ in range(PROCESSES)]
         self.turns: list[Attack] = []
-        self.began = 0
+        self.turn_count = 0
         self.sent: Counter[tuple[int, str]] = Counter()
 
     def _clock(self) -> int:
         return self.now_ns
 
     def teardown(self) -> None:
-        """The event loop is closed."""
+        """Close the event loop."""
         self.loop.close()
 
     def run(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
-        """Do it all side by side; a refusal or a fault is a result."""
+        """Run all concurrently; return refusals and faults as results."""
 
         async def together() -> list[Any]:
             return await asyncio.gather(*work, return_exceptions=True)
@@ -109,15 +109,15 @@ class Hostile(RuleBasedStateMachine):
         return results
 
     def send(self, context: RequestContext, day: int, tokens: int) -> None:
-        """The vendor counts a request."""
+        """Bill a request."""
         names = ["stage", context.user.id, *(["guests", context.source] if context.user.is_guest else [])]
         self.sent.update({(day, name): tokens for name in names})
 
     def caller(self, guest: int, address: int, *, signed_in: bool = False) -> RequestContext:
-        """Somebody."""
-        self.began += 1
+        """Return the context of a new turn for a guest or a user."""
+        self.turn_count += 1
         user = User(f"user-{guest}") if signed_in else User(f"guest-{guest}", is_guest=True)
-        return RequestContext(user, "r", turn=Turn(f"turn-{self.began:016d}"), source=f"net-{address}")
+        return RequestContext(user, "r", turn=Turn(f"turn-{self.turn_count:016d}"), source=f"net-{address}")
 
     @rule(
         guests=st.lists(st.integers(0, TOKENS - 1), min_size=1, max_size=12),
@@ -127,7 +127,7 @@ class Hostile(RuleBasedStateMachine):
         signed_in=st.booleans(),
     )
     def begin_at_once(self, guests: list[int], address: int, expected: int, process: int, signed_in: bool) -> None:
-        """Parallel requests, duplicates of one guest among them; their estimate before the agent is loaded is any."""
+        """Send concurrent requests, some from the same guest; any estimate is possible before the agent is loaded."""
         attacks = [
             Attack(
                 self.caller(guest, address, signed_in=signed_in and n == 0), self.processes[(process + n) % PROCESSES]
@@ -142,7 +142,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.turns)
     @rule(pick=PICKS, size=SIZES, title=st.booleans(), no_limit=st.booleans())
     def ask(self, pick: int, size: int, title: bool, no_limit: bool) -> None:
-        """The model is asked: at first, again after a tool, for a title; or by an agent whose answers have no limit."""
+        """Call the model: first, after a tool, for a title, or with an agent whose answers have no limit."""
         attack = self.turns[pick % len(self.turns)]
         meter = attack.turn.meter
         assert meter is not None
@@ -160,7 +160,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: any(attack.open for attack in self.turns))
     @rule(pick=PICKS, share=st.integers(1, 100), counted=st.booleans())
     def answer(self, pick: int, share: int, counted: bool) -> None:
-        """An answer is whole, and the vendor counts less than it might have been, or does not say."""
+        """Finish an answer; the vendor reports less than the bound, or no usage."""
         asking = [attack for attack in self.turns if attack.open]
         attack = asking[pick % len(asking)]
         call, meter = attack.open.pop(), attack.turn.meter
@@ -174,7 +174,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.turns)
     @rule(pick=PICKS, fault=st.sampled_from([None, None, None, "before", "after"]))
     def end(self, pick: int, fault: Literal["before", "after"] | None) -> None:
-        """A turn ends by itself, is stopped or superseded, at any point; the store may fail."""
+        """End a turn (finished, stopped or superseded) at any point; the store may fail."""
         attack = self.turns.pop(pick % len(self.turns))
         self.counters.fault = fault
         self.run(attack.process.settle(attack.context))
@@ -183,7 +183,7 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: len(self.turns) > 2)
     @rule()
     def end_all_after_midnight(self) -> None:
-        """Turns that ran when a day ended."""
+        """End turns that ran past the end of a day."""
         self.now_ns += DAY_S * 10**9
         self.run(*(attack.process.settle(attack.context) for attack in self.turns))
         self.turns.clear()
@@ -191,12 +191,12 @@ class Hostile(RuleBasedStateMachine):
     @precondition(lambda self: self.turns)
     @rule(pick=PICKS)
     def crash(self, pick: int) -> None:
-        """Its process dies: nobody settles it."""
+        """Kill a turn's process, so that it is never settled."""
         self.turns.pop(pick % len(self.turns))
 
     @rule(guest=st.integers(0, TOKENS - 1), address=st.integers(0, ADDRESSES - 1), tokens=st.integers(1, 15_000))
     def dictate(self, guest: int, address: int, tokens: int) -> None:
-        """A recording."""
+        """Send a recording."""
         context = self.caller(guest, address)
         [refused] = self.run(self.processes[0].spend(context, tokens=tokens))
         if refused is None:
@@ -204,30 +204,30 @@ class Hostile(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(["before", "after"]))
     def break_the_store(self, fault: Literal["before", "after"]) -> None:
-        """The next count fails."""
+        """Make the next count fail."""
         self.counters.fault = fault
 
     @rule(seconds=st.sampled_from([1, 10, 60, 60, 60, 600, 600, DAY_S // 2]))
     def wait(self, seconds: int) -> None:
-        """Time passes, at times past midnight."""
+        """Let time pass, sometimes past midnight."""
         self.now_ns += seconds * 10**9
 
     @invariant()
-    def nobody_was_sent_more_than_a_ceiling(self) -> None:
-        """By the day on which each turn began."""
+    def no_ceiling_is_exceeded(self) -> None:
+        """Tokens count for the day on which their turn began."""
         for (_, name), tokens in self.sent.items():
             match name.split("-")[0]:
                 case "stage":
-                    most = STAGE
+                    ceiling = STAGE
                 case "guests":
-                    most = GUESTS
+                    ceiling = GUESTS
                 case "guest":
-                    most = int(GUESTS * ONE_GUEST)
+                    ceiling = int(GUESTS * ONE_GUEST)
                 case "net":
-                    most = int(GUESTS * ONE_NETWORK)
+                    ceiling = int(GUESTS * ONE_NETWORK)
                 case _:
-                    most = STAGE
-            assert tokens <= most, (name, tokens)
+                    ceiling = STAGE
+            assert tokens <= ceiling, (name, tokens)
 
 
 Hostile.TestCase.settings = settings(
@@ -238,5 +238,5 @@ Hostile.TestCase.settings = settings(
 )
 
 
-class TestHostile(Hostile.TestCase):  # type: ignore[misc, valid-type]  # hypothesis makes it
-    """Ten thousand steps."""
+class TestHostile(Hostile.TestCase):  # type: ignore[misc, valid-type]  # hypothesis creates it
+    """Runs ten thousand steps."""

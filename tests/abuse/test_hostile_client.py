@@ -1,11 +1,11 @@
-"""A hostile client against the whole app: no ceiling is passed, and nobody holds more than a few followers.
+"""A hostile client against the whole app: no token ceiling is exceeded, and the number of followers stays small.
 
-Up to 200 addresses and 1,000 guests' tokens, and some who signed in, against three processes over one table: parallel
-requests, new threads (each with a title), newer messages, duplicates, retries, Stop at any point, recordings,
-followers, processes that die, a table whose answers get lost, midnight. The vendor counts what it is sent with a public
-tokenizer. It is never sent more than a ceiling; the promise is a ceiling and one reservation for each process.
+Up to 200 addresses, 1,000 guests and some signed-in users attack three processes on one table: parallel requests, new
+threads (each with a title), newer messages, duplicates, retries, Stop at any point, recordings, followers, dying
+processes, lost answers of the table, midnight. The vendor counts tokens with a public tokenizer. We promise a ceiling
+plus one reservation per process; the ceiling itself holds.
 
-Each seed is ACTIONS requests, 10,000 in all. test_ceilings.py has 10,000 steps of what is beneath the app.
+Each seed sends ACTIONS requests, 10,000 in total. test_ceilings.py runs 10,000 steps below the app.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK
 from lambda_src.store.counters import DAY_S
 from lambda_src.store.followers import OF_A_TURN, OF_A_USER
 from tests.abuse import hostile_client
-from tests.abuse.hostile_client import PERCENT, STAGE, Attempt, Process, Stage, Stream, VirtualLoop, note_admissions
+from tests.abuse.hostile_client import PERCENT, STAGE, Attempt, Process, Stage, Stream, VirtualLoop, record_admissions
 from tests.apps.chat import message
 
 SEEDS, ACTIONS = (1, 2), 5_000
 ADDRESSES, GUESTS, SIGNED_IN, PROCESSES = 200, 1_000, 5, 3
-NOTICED_S = 5.0  # a follower looks every 2 s who came later, and one of its looks may fail
-OF_GUESTS = STAGE * PERCENT // 100
-MOST = {
+NOTICED_S = 5.0  # a follower checks every 2 s for newer followers, and one check may fail
+GUESTS_SHARE = STAGE * PERCENT // 100
+CEILINGS = {
     "stage": STAGE,
-    "guests": OF_GUESTS,
-    "guest": int(OF_GUESTS * ONE_GUEST),
-    "network": int(OF_GUESTS * ONE_NETWORK),
+    "guests": GUESTS_SHARE,
+    "guest": int(GUESTS_SHARE * ONE_GUEST),
+    "network": int(GUESTS_SHARE * ONE_NETWORK),
     "user": hostile_client.OF_A_USER,
 }
 RECORDINGS = [base64.b64encode(b"\x1a\x45\xdf\xa3" + bytes(size)).decode() for size in (3_000, 50_000, 200_000)]
@@ -45,7 +45,7 @@ RECORDINGS = [base64.b64encode(b"\x1a\x45\xdf\xa3" + bytes(size)).decode() for s
 
 @dataclass(eq=False)
 class Person:
-    """A guest with a token, or somebody who signed in."""
+    """A guest with a token, or a signed-in user."""
 
     token: str
     address: str
@@ -54,7 +54,7 @@ class Person:
 
 
 class Client:
-    """All that it tries, by chance; `check` after each step."""
+    """Attacks at random; `check` runs after each step."""
 
     def __init__(self, stage: Stage, loop: VirtualLoop, seed: int) -> None:
         self.stage, self.loop, self.random = stage, loop, Random(seed)
@@ -65,7 +65,7 @@ class Client:
         self.errors: list[BaseException] = []
         self.guests = self.most_followers = 0
 
-    # What a request is
+    # Requests
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         task = self.loop.create_task(work)
@@ -78,7 +78,7 @@ class Client:
             self.errors.append(error)
 
     def anybody(self) -> Person:
-        """Mostly one of those who came last, since they share their addresses, or one who signed in."""
+        """Pick a person, mostly a recent guest (recent guests share addresses) or a signed-in user."""
         some = self.random.choice([self.people[-12:], self.people[-12:], self.people[:SIGNED_IN], self.people])
         return self.random.choice(some)
 
@@ -88,11 +88,11 @@ class Client:
     def send(
         self, person: Person, path: str = "/chatkit", *, body: bytes = b"", method: str = "POST", **headers: str
     ) -> None:
-        """One request of somebody's."""
+        """Send a request in the background."""
         self.start(self.sent(person, self.any_process(), self.attempt(), path, body, method, headers))
 
     def attempt(self) -> Attempt:
-        """How a model will behave that is asked for it."""
+        """Choose how the model will behave."""
         return Attempt(
             Random(self.random.random()),
             lasts_s=self.random.choice([0, 0.5, 5, 20, 45]),
@@ -111,12 +111,14 @@ class Client:
     ) -> None:
         self.did["requests"] += 1
         stream = await self.stage.request(
-            process, attempt, path, body=body, method=method, who=person.token, token=person.token,
+            process, attempt, path, body=body, method=method, token=person.token,
             address=person.address, **headers,
         )  # fmt: skip
         self.statuses[f"{path.split('/')[-1][:8]} {stream.status}"] += 1
-        if (made := re.search(rb'"type":"thread.created","thread":\{"id":"([^"]+)"', bytes(stream.body))) is not None:
-            person.threads.append(made[1].decode())
+        if (
+            created := re.search(rb'"type":"thread.created","thread":\{"id":"([^"]+)"', bytes(stream.body))
+        ) is not None:
+            person.threads.append(created[1].decode())
         assert stream.status < 500 or stream.status == 503, stream.body
 
     def ask(self, person: Person, operation: str, **params: Any) -> None:
@@ -128,52 +130,50 @@ class Client:
     def text(self) -> str:
         return " ".join(str(self.random.randrange(10)) for _ in range(self.random.choice([1, 20, 200])))
 
-    # What it tries
+    # Attacks
 
     def come(self) -> None:
-        """New guests, several from one address."""
+        """Let new guests arrive, several from one address."""
         address = f"192.0.2.{self.random.randrange(ADDRESSES)}"
         for _ in range(min(self.random.randint(1, 6), GUESTS - self.guests)):
             self.guests += 1
-            self.start(self.welcomed(address))
+            self.start(self.become_guest(address))
 
-    async def welcomed(self, address: str) -> None:
+    async def become_guest(self, address: str) -> None:
         self.did["requests"] += 1
         attempt = Attempt(Random(0))
-        stream = await self.stage.request(self.any_process(), attempt, "/auth/guest", who="", address=address)
+        stream = await self.stage.request(self.any_process(), attempt, "/auth/guest", address=address)
         if stream.status == 200:
             self.people.append(Person(json.loads(stream.body)["token"], address))
 
     def begin(self) -> None:
-        """New threads of several people at once."""
+        """Start new threads of several people at once."""
         for _ in range(self.random.choice([1, 1, 2, 8])):
             self.ask(self.anybody(), "threads.create", input=message(self.text()))
 
-    def go_on(self) -> None:
-        """A newer message in a thread, which may be answered still."""
+    def add_message(self) -> None:
+        """Send a newer message to a thread whose last answer may still be running."""
         person = self.anybody()
         if person.threads:
             self.ask(person, "threads.add_user_message", thread_id=person.threads[-1], input=message(self.text()))
 
     def retry(self) -> None:
-        """Another answer."""
+        """Regenerate an answer."""
         person = self.anybody()
         if person.threads:
             thread_id = person.threads[-1]
-            self.start(self.retried(person, thread_id))
+            self.start(self.retry_first_item(person, thread_id))
 
-    async def retried(self, person: Person, thread_id: str) -> None:
+    async def retry_first_item(self, person: Person, thread_id: str) -> None:
         body = json.dumps({"type": "items.list", "params": {"thread_id": thread_id, "order": "asc"}}).encode()
         attempt = Attempt(Random(0))
         self.did["requests"] += 1
-        listed = await self.stage.request(
-            self.any_process(), attempt, "/chatkit", body=body, who=person.token, token=person.token
-        )
+        listed = await self.stage.request(self.any_process(), attempt, "/chatkit", body=body, token=person.token)
         if listed.status == 200 and (items := json.loads(listed.body)["data"]):
             self.ask(person, "threads.retry_after_item", thread_id=thread_id, item_id=items[0]["id"])
 
     def duplicate(self) -> None:
-        """The same bytes again, some times at once."""
+        """Send the same bytes again, sometimes several times at once."""
         person = self.anybody()
         if person.sent:
             body, headers = self.random.choice(person.sent)
@@ -186,10 +186,10 @@ class Client:
     def open_streams(self) -> list[tuple[Person, Stream]]:
         by_token = {person.token: person for person in self.people}
         self.stage.all_streams = [stream for stream in self.stage.all_streams if not stream.is_over]
-        return [(by_token[stream.who], stream) for stream in self.stage.all_streams if stream.who in by_token]
+        return [(by_token[stream.token], stream) for stream in self.stage.all_streams if stream.token in by_token]
 
     def stop(self) -> None:
-        """By the turn's id or its thread's."""
+        """Stop a turn by its id or by its thread's id."""
         if running := self.running():
             person, stream = self.random.choice(running)
             named: dict[str, str] = {"turn_id": stream.turn_id}
@@ -198,26 +198,26 @@ class Client:
             self.send(person, "/chatkit/stop", body=json.dumps(named).encode())
 
     def follow(self) -> None:
-        """Many more readers of a turn."""
+        """Add readers to a running turn."""
         if running := self.running():
             person, stream = self.random.choice(running)
             for _ in range(self.random.choice([1, 3, 8])):
                 self.send(person, f"/chatkit/turns/{stream.turn_id}/events", method="GET")
 
     def dictate(self) -> None:
-        """A recording."""
+        """Send a recording."""
         params = {"audio_base64": self.random.choice(RECORDINGS), "mime_type": "audio/webm"}
         body = json.dumps({"type": "input.transcribe", "params": params}).encode()
         self.send(self.anybody(), body=body)
 
     async def kill(self) -> None:
-        """A process dies in the middle of everything."""
+        """Kill a process at any point."""
         self.stage.kill(self.any_process())
         if self.random.random() < 0.5:
-            await self.kill_again_and_again()
+            await self.kill_repeatedly()
 
-    async def kill_again_and_again(self) -> None:
-        """Each process that begins to answer one guest, who comes back each time, on a day that has all its tokens."""
+    async def kill_repeatedly(self) -> None:
+        """Kill every process that begins to answer one guest, who retries each time, on a new day."""
         await asyncio.sleep(self.left_s() + 1)
         person = self.random.choice(self.people[SIGNED_IN:] or self.people)
         for _ in range(6):
@@ -225,21 +225,21 @@ class Client:
             body = json.dumps({"type": "threads.create", "params": {"input": message(self.text())}}).encode()
             attempt = Attempt(Random(self.random.random()), lasts_s=45, calls=0)
             self.start(self.sent(person, process, attempt, "/chatkit", body, "POST", {}))
-            await asyncio.sleep(4)  # it may look for two seconds whether the turn before has died
+            await asyncio.sleep(4)  # it may wait two seconds to see whether the previous turn has died
             self.stage.kill(process)
-            await asyncio.sleep(13)  # its lease has run out
+            await asyncio.sleep(13)  # until its lease has expired
             self.check("kill")
 
     def left_s(self) -> float:
-        """Of this day."""
+        """The seconds left of this day."""
         return DAY_S - self.stage.now_ns() / 1e9 % DAY_S
 
     def lose(self) -> None:
-        """The next request to the table fails, or its answer is lost."""
-        self.any_process().line.fault = self.random.choice(["before", "after"])
+        """Make the next request to the table fail, or lose its answer."""
+        self.any_process().connection.fault = self.random.choice(["before", "after"])
 
     async def midnight(self) -> None:
-        """Turns that begin at the end of a day that has all of its tokens, and end on the next."""
+        """Start turns at the end of a day with unused tokens that end on the next day."""
         self.stage.expire()
         left_s = self.left_s() + self.random.choice([0, DAY_S])
         await asyncio.sleep(max(0.0, left_s - self.random.choice([0.001, 0.5, 3.0, 20.0])))
@@ -248,30 +248,30 @@ class Client:
         await asyncio.sleep(self.random.choice([0.01, 1.0, 10.0]))
 
     WEIGHTS = (
-        ("come", 8), ("begin", 26), ("go_on", 14), ("retry", 5), ("duplicate", 8), ("stop", 14), ("follow", 9),
+        ("come", 8), ("begin", 26), ("add_message", 14), ("retry", 5), ("duplicate", 8), ("stop", 14), ("follow", 9),
         ("dictate", 4), ("kill", 1), ("lose", 3), ("midnight", 1.2),
     )  # fmt: skip
 
     async def attack(self, actions: int) -> None:
-        """As many requests, and time between them."""
+        """Attack until `actions` requests were sent, with pauses."""
         names, weights = zip(*self.WEIGHTS, strict=True)
         while self.did["requests"] < actions:
-            tried = self.random.choices(names, weights)[0]
-            self.did[tried] += 1
-            act: Callable[[], Coroutine[Any, Any, None] | None] = getattr(self, tried)
+            action = self.random.choices(names, weights)[0]
+            self.did[action] += 1
+            act: Callable[[], Coroutine[Any, Any, None] | None] = getattr(self, action)
             if (more := act()) is not None:
                 await more
             await asyncio.sleep(self.random.choice([0.0, 0.01, 0.3, 1.0, 2.0, 10.0]))
-            self.check(tried)
+            self.check(action)
 
-    # What must hold
+    # Checks
 
-    def check(self, tried: str) -> None:
+    def check(self, action: str) -> None:
         for error in self.errors:
             raise error
-        for kind, most in MOST.items():
-            assert self.stage.worst[kind] <= most, (
-                f"{kind}: {self.stage.worst[kind]} of {most}, after {self.did}, {tried}"
+        for kind, ceiling in CEILINGS.items():
+            assert self.stage.worst[kind] <= ceiling, (
+                f"{kind}: {self.stage.worst[kind]} of {ceiling}, after {self.did}, {action}"
             )
         followed: Counter[str] = Counter()
         following: Counter[str] = Counter()
@@ -284,7 +284,7 @@ class Client:
         self.most_followers = max(self.most_followers, *following.values(), 0)
 
     async def end(self) -> None:
-        """Everything of the client and of the processes ends, also what waits for a table that it cannot reach."""
+        """Cancel all tasks of the client and the processes, including those of dead processes."""
         for _ in range(5):
             while others := asyncio.all_tasks() - {asyncio.current_task()}:
                 for task in others:
@@ -301,18 +301,18 @@ def loop() -> Iterator[VirtualLoop]:
     logging.disable(logging.CRITICAL)
     yield loop
     logging.disable(logging.NOTSET)
-    loop.passing.threads += 1  # it waits for threads, in real time
+    loop.selector.threads += 1  # the shutdown waits for threads in real time
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of processes that died
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # from dead processes
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_ceiling_is_passed_and_followers_are_few(
+def test_no_ceiling_is_exceeded_and_followers_are_few(
     seed: int, loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note_admissions(monkeypatch)
+    record_admissions(monkeypatch)
 
     async def attack() -> Client:
         client = Client(Stage(loop, PROCESSES), loop, seed)
@@ -321,7 +321,7 @@ def test_no_ceiling_is_passed_and_followers_are_few(
         return client
 
     client = loop.run_until_complete(attack())
-    assert client.stage.worst["stage"] > STAGE * 0.8, "no day came near its ceiling"
-    assert client.most_followers >= OF_A_TURN, "nobody followed"
-    assert loop.time() > 20 * DAY_S, "hardly a midnight"
-    assert min(client.did[tried] for tried, _ in Client.WEIGHTS) >= ACTIONS / 500, client.did
+    assert client.stage.worst["stage"] > STAGE * 0.8, "no day came close to its ceiling"
+    assert client.most_followers >= OF_A_TURN, "there were too few followers"
+    assert loop.time() > 20 * DAY_S, "too few days passed"
+    assert min(client.did[action] for action, _ in Client.WEIGHTS) >= ACTIONS / 500, client.did

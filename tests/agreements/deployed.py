@@ -1,4 +1,4 @@
-"""What `make deploy` would deploy: the committed template, which tests/infra/commands/test_template.py proves fresh."""
+"""Resources in the committed template, which tests/infra/commands/test_template.py keeps current."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,6 @@ Properties = dict[str, Any]
 
 
 def resources(kind: str) -> list[Properties]:
-    """The properties of each resource of one type."""
+    """Return the properties of every resource of one type."""
     template = json.loads(TEMPLATE.read_text(encoding="utf-8"))
     return [r["Properties"] for r in template["Resources"].values() if r["Type"] == kind]

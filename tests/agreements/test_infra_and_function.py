@@ -1,6 +1,6 @@
-"""What infra/ deploys and what lambda_src/ expects are the same, though neither imports the other.
+"""Agreement between infra/ and lambda_src/ on environment variables, keys, limits and names; neither imports the other.
 
-The one side is read from the committed template, which tests/infra/commands/test_template.py proves fresh.
+Infra's side is read from the committed template, which tests/infra/commands/test_template.py keeps current.
 """
 
 import ast
@@ -43,21 +43,21 @@ TASK_ROOT = "/var/task"
 
 @pytest.fixture(scope="module")
 def function() -> Properties:
-    """The one function."""
+    """The only function in the template."""
     [function] = resources("AWS::Lambda::Function")
     return function
 
 
 @pytest.fixture(scope="module")
 def variables(function: Properties) -> dict[str, Any]:
-    """Its environment; what CloudFormation fills in is a dict."""
-    found: dict[str, Any] = function["Environment"]["Variables"]
-    return found
+    """The function's environment; values that CloudFormation fills in are dicts."""
+    variables: dict[str, Any] = function["Environment"]["Variables"]
+    return variables
 
 
 @pytest.fixture(scope="module")
 def table() -> Properties:
-    """The one table."""
+    """The only table in the template."""
     [table] = resources("AWS::DynamoDB::GlobalTable")
     return table
 
@@ -70,13 +70,13 @@ def test_every_variable_that_is_set_is_a_setting_or_the_wrapper(variables: dict[
     assert variables.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
-def test_the_settings_can_be_read_from_what_is_set(variables: dict[str, Any]) -> None:
+def test_the_settings_can_be_read_from_the_deployed_environment(variables: dict[str, Any]) -> None:
     env = {name: value if isinstance(value, str) else "filled-in" for name, value in variables.items()}
     settings = Settings.from_env(env)  # raises for what is missing or unknown
     assert (settings.table, settings.bucket, settings.store) == ("filled-in", "filled-in", "dynamodb")
 
 
-def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(variables: dict[str, Any]) -> None:
+def test_cloudformation_fills_in_only_the_table_and_the_bucket(variables: dict[str, Any]) -> None:
     filled_in = {name for name, value in variables.items() if not isinstance(value, str)}
     assert filled_in == {"CHAT_TABLE", "CHAT_BUCKET"}
 
@@ -92,12 +92,14 @@ EVERY_OPTION: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", EVERY_OPTION, ids=str)
-def test_whatever_a_stage_chooses_is_a_setting(options: dict[str, Any]) -> None:
+def test_every_stage_option_becomes_known_settings(options: dict[str, Any]) -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **options}}})
-    told = environment.variables(config, environment.ResourceNames(table="t", bucket="b", origin_secrets=("arn:1",)))
+    variables = environment.variables(
+        config, environment.ResourceNames(table="t", bucket="b", origin_secrets=("arn:1",))
+    )
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
-    assert told.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
+    assert variables.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])
@@ -112,29 +114,29 @@ def test_the_command_line_writes_secrets_where_the_function_reads_them(
     assert (written.model_key, written.guest_secret) == (read.model_key_name, read.guest_secret_name)
 
 
-def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:
+def test_the_shortest_timeout_leaves_an_interrupted_turn_time_to_close() -> None:
     assert TIMEOUT_S[0] > RUN_STOPS_WITHIN_S + CLOSING_TIME_MS / 1000
 
 
-def test_pages_of_other_sites_may_send_and_read_the_same_whoever_answers_cors() -> None:
+def test_cors_allows_the_same_headers_whether_aws_or_the_function_answers() -> None:
     assert tuple(front_door.REQUEST_HEADERS) == edge.REQUEST_HEADERS
     assert tuple(front_door.RESPONSE_HEADERS) == edge.RESPONSE_HEADERS
 
 
-def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
+def test_cloudfront_sends_the_origin_secret_in_the_header_that_the_function_checks() -> None:
     assert origin_secrets.HEADER == edge.ORIGIN_HEADER
 
 
 # The clock
 
 
-def test_cloudfront_keeps_what_the_page_names_by_its_hash_and_nothing_else() -> None:
+def test_cloudfront_caches_only_the_pages_hashed_files() -> None:
     app = FastAPI()
     serve(app, Page(config={}))
     assert app.url_path_for("static", name="*") == f"/{STATIC_FILES}"
 
 
-async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:
+async def test_the_function_handles_the_hourly_event() -> None:
     [rule] = resources("AWS::Events::Rule")
     [target] = rule["Targets"]
     assert (rule["ScheduleExpression"], json.loads(target["Input"])) == ("rate(1 hour)", {"chat": "sweep"})
@@ -143,7 +145,7 @@ async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:
 
 
 class Hours:
-    """An invocation with time to spare."""
+    """A Lambda context with plenty of time left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 3_600_000
@@ -152,7 +154,7 @@ class Hours:
 # The table and the bucket
 
 
-def test_the_table_has_the_keys_and_the_index_that_the_store_asks_for(table: Properties) -> None:
+def test_the_table_has_the_keys_and_the_index_that_the_store_uses(table: Properties) -> None:
     expected = keys.table_definition("any")
     assert table["KeySchema"] == expected["KeySchema"]
     assert table["LocalSecondaryIndexes"] == expected["LocalSecondaryIndexes"]
@@ -187,11 +189,11 @@ def test_the_wrapper_exists_and_can_be_executed(variables: dict[str, Any]) -> No
     assert os.access(wrapper, os.X_OK)
 
 
-def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
+def test_an_interrupted_turn_has_time_to_close(function: Properties) -> None:
     assert function["Timeout"] > RUN_STOPS_WITHIN_S + CLOSING_TIME_MS / 1000
 
 
-def test_the_url_streams_as_the_runtime_answers() -> None:
+def test_the_function_url_streams_as_the_runtime_does() -> None:
     assert [url["InvokeMode"] for url in resources("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
 
 
@@ -203,17 +205,17 @@ def test_ministack_runs_in_its_own_environment_so_that_it_pins_nothing_of_ours()
 
 
 @pytest.mark.parametrize("name", ["audit", "ministack", "uv"])
-def test_what_is_installed_beside_uv_lock_is_pinned_by_hash(name: str) -> None:
+def test_packages_installed_outside_uv_lock_are_pinned_by_hash(name: str) -> None:
     locked = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     entries = [entry for entry in re.split(r"^(?=\S)", locked, flags=re.MULTILINE) if entry]
     assert entries
     assert [entry for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
-    wanted = (ROOT / "requirements" / f"{name}.in").read_text(encoding="utf-8")
-    exact = re.findall(r"^[\w-]+==[\w.]+", wanted, flags=re.MULTILINE)
+    requirements = (ROOT / "requirements" / f"{name}.in").read_text(encoding="utf-8")
+    exact = re.findall(r"^[\w-]+==[\w.]+", requirements, flags=re.MULTILINE)
     assert [pin for pin in exact if f"{pin} \\" not in locked] == []
 
 
-def test_the_longest_time_out_of_a_stage_is_the_longest_invocation_that_the_store_expects() -> None:
+def test_the_store_expects_the_longest_timeout_a_stage_can_have() -> None:
     assert TIMEOUT_S[1] == LONGEST_INVOCATION_S
     assert (LATE_WRITES_S, RUNNING_MAX_MS, BOUND_S) == (
         LONGEST_INVOCATION_S,
@@ -221,12 +223,12 @@ def test_the_longest_time_out_of_a_stage_is_the_longest_invocation_that_the_stor
         LONGEST_INVOCATION_S + 60,
     )
     page = (ROOT / "docs" / "turns.md").read_text(encoding="utf-8")
-    minutes = {int(found) for found in re.findall(r"(\d+) minutes", page)}
+    minutes = {int(number) for number in re.findall(r"(\d+) minutes", page)}
     assert BOUND_S // 60 in minutes
     assert minutes <= {BOUND_S // 60, LONGEST_INVOCATION_S // 60}
 
 
-def test_lambda_takes_the_longest_time_out_of_a_stage() -> None:
-    """botocore's newest model says how long a function may run."""
+def test_lambda_accepts_the_longest_timeout_a_stage_can_have() -> None:
+    """The newest botocore model states how long a function may run."""
     model = botocore.session.get_session().get_service_model("lambda")
     assert model.shape_for("Timeout").metadata["max"] >= LONGEST_INVOCATION_S

@@ -1,4 +1,4 @@
-"""The metrics that infra/ shows and warns of are those that lambda_src/ emits, though neither imports the other."""
+"""Agreement between the metrics that lambda_src/ emits and the alarms and graphs of infra/; and the EMF format."""
 
 import json
 import logging
@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
-    """(name, dimensions) of each metric of the function's own in a template: of alarms, of graphs, of searches."""
+    """Yield (name, dimensions) of each metric in the function's namespace that alarms, graphs or searches use."""
     match value:
         case {"Namespace": function_metrics.NAMESPACE, "MetricName": str(name), "Dimensions": dimensions}:
-            yield name, frozenset(one["Name"] for one in dimensions)
+            yield name, frozenset(dimension["Name"] for dimension in dimensions)
         case dict():
             for inner in value.values():
                 yield from _metrics(inner)
@@ -36,7 +36,7 @@ def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def _documents(*, service: str = "chat") -> list[dict[str, Any]]:
-    """An EMF document for each kind of metric that some log event becomes."""
+    """Return an EMF document for each kind of metric that a log event becomes."""
     fields: list[dict[str, Any]] = [
         {"status": 401, "limit": "day", "cold_start": True, "items": 2},
         {"status": 503},
@@ -52,7 +52,7 @@ def _documents(*, service: str = "chat") -> list[dict[str, Any]]:
 
 
 def _emitted() -> set[tuple[str, frozenset[str]]]:
-    """(name, dimensions) of each metric that some log event becomes."""
+    """Return (name, dimensions) of each metric that a log event becomes."""
     return {
         (metric["Name"], frozenset(dimensions))
         for document in _documents()
@@ -63,18 +63,18 @@ def _emitted() -> set[tuple[str, frozenset[str]]]:
     }
 
 
-def test_alarms_and_graphs_show_metrics_that_the_function_emits_and_all_of_them() -> None:
+def test_alarms_and_graphs_use_exactly_the_metrics_that_the_function_emits() -> None:
     template = json.loads((ROOT / "tests/infra/snapshots/full.json").read_text(encoding="utf-8"))
-    shown = {*_metrics(template)}
-    assert shown <= _emitted()
-    assert {name for name, _ in _emitted()} - {name for name, _ in shown} == {"Attachments"}
+    displayed = {*_metrics(template)}
+    assert displayed <= _emitted()
+    assert {name for name, _ in _emitted()} - {name for name, _ in displayed} == {"Attachments"}
 
 
-UNITS = {"Count", "Milliseconds"}  # of those in CloudWatch's MetricDatum
+UNITS = {"Count", "Milliseconds"}  # the ones we use of CloudWatch's MetricDatum
 
 
 def _faults(document: dict[str, Any]) -> list[str]:
-    """Where a document breaks the EMF specification; paths as in its JSON schema."""
+    """Return where a document violates the EMF specification, as paths in its JSON schema."""
     faults: list[str] = []
 
     def check(holds: object, path: str) -> None:
@@ -107,14 +107,14 @@ def _faults(document: dict[str, Any]) -> list[str]:
     return faults
 
 
-def test_every_metric_is_a_document_that_the_emf_specification_accepts() -> None:
+def test_every_metric_is_a_valid_emf_document() -> None:
     documents = _documents()
     assert len(documents) >= len(metrics.METRICS)
     assert [fault for document in documents for fault in _faults(document)] == []
 
 
-def test_a_dimension_that_cloudwatch_would_reject_is_escaped_and_cut() -> None:
-    """A user's exception may have any name; CloudWatch drops a document whose dimension is not ASCII."""
+def test_a_dimension_that_cloudwatch_would_reject_is_escaped_and_truncated() -> None:
+    """An exception class may have any name, and CloudWatch drops documents with non-ASCII dimensions."""
     stream = StringIO()
     handler = metrics.MetricsHandler(stream, service="chat")
     for name in ("Ошибка", "E" * 2_000, ""):

@@ -1,4 +1,4 @@
-"""The function's role allows what the stores ask of AWS, and nothing else: each call on a simulated AWS is recorded."""
+"""Least privilege: the function's IAM role allows exactly the AWS calls that the stores make, recorded on moto."""
 
 import ast
 import time
@@ -26,13 +26,13 @@ from tests.store.new_threads_contract import begin, claim
 from tests.store.tables import moto_aws
 
 ROOT = Path(__file__).parents[2]
-OPERATORS_ONLY = {"scan"}  # of the command line, with an operator's own rights: the function may not
+OPERATORS_ONLY = {"scan"}  # the command line calls these with the operator's credentials; the function may not
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 TWO_DAYS_NS = 2 * 86_400 * 10**9
 
 
 async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
-    """One short life with all that the function does to its store; export, import and erase are the admin's."""
+    """Run every store operation that the function uses; export, import and erase are operator commands."""
     ada, bob = context_of("ada"), context_of("bob")
     large = message_of("msg_2", incompressible(2 * INLINE_MAX_BYTES))
     thread = thread_of()
@@ -67,14 +67,14 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
 
 
 async def nothing_to_copy(_: str) -> None:
-    """Files are the AttachmentStore's."""
+    """Copy nothing: the attachment store copies files."""
 
 
 async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
-    """One short life of a file: asked for, uploaded by the browser, looked at, kept, read, removed."""
+    """Take a file through its life: create, upload, verify, bind, read, copy, delete."""
     ada = replace(context_of("ada"), turn=Turn("turn-0123456789ab"))
-    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
-    picture = await files.create_attachment(asked, ada)
+    params = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
+    picture = await files.create_attachment(params, ada)
     upload(keys.user_objects(keys.PENDING_PREFIX, "ada") + keys.object_segment(picture.id))
     await files.verify(picture, ada)
     await files.bind(picture, ada)
@@ -87,7 +87,7 @@ async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], ob
 
 @pytest.fixture
 async def calls() -> AwsCalls:
-    """What that life asks of AWS."""
+    """The AWS calls that all store operations make."""
     calls = AwsCalls()
     with moto_aws() as aws:
         bucket, table = aws.bucket(), aws.table()
@@ -110,7 +110,7 @@ async def calls() -> AwsCalls:
 
 
 def _granted() -> set[Grant]:
-    """What the role may do in the table and the bucket."""
+    """Return what the role allows on the table and the bucket."""
     [policy] = resources("AWS::IAM::Policy")
     granted = set()
     for statement in policy["PolicyDocument"]["Statement"]:
@@ -121,18 +121,18 @@ def _granted() -> set[Grant]:
 
 
 def _resource(action: str, resource: Any) -> str:
-    """The part of a resource's name that we wrote: an index or a folder; nothing after it means the whole."""
+    """Return the resource that an ARN's last part names: an index, a folder, or without such a part the whole."""
     ending = resource["Fn::Join"][1][-1] if isinstance(resource, dict) and "Fn::Join" in resource else ""
     if not isinstance(ending, str) or not ending:
         return "table" if action.startswith("dynamodb:") else "bucket"
     return "index" if ending == f"/index/{keys.ORDER_INDEX}" else ending.removeprefix("/")
 
 
-async def test_the_role_allows_exactly_what_the_stores_ask_for(calls: AwsCalls) -> None:
+async def test_the_role_allows_exactly_the_calls_of_the_stores(calls: AwsCalls) -> None:
     assert _granted() == calls.needed
 
 
-async def test_no_operation_of_the_stores_was_left_out_of_the_record(calls: AwsCalls) -> None:
+async def test_the_recording_covers_every_client_operation_in_the_source(calls: AwsCalls) -> None:
     named: set[str] = set()
     sources = [path for folder in ("store", "attachments") for path in (ROOT / "lambda_src" / folder).rglob("*.py")]
     for source in sources:

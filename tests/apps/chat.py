@@ -1,4 +1,4 @@
-"""The whole app in this process, on any store: what most tests of behaviour talk to. Knows no socket and no Lambda."""
+"""In-process chat app on a MemoryStore, and a client for it: the default app of most tests. No sockets, no Lambda."""
 
 import asyncio
 import json
@@ -35,11 +35,11 @@ from tests import content_markers
 
 MAX_BODY_BYTES = 10_000
 
-SLOW_INIT_S = 120.0  # for the emulator: a machine that runs many suites at once takes its time to load the chat
+SLOW_INIT_S = 120.0  # for the emulator: loading the chat is slow on a machine that runs many tests at once
 
 
 async def known_by_name(authorization: str | None) -> User:
-    """A fake Authenticate that works: `Bearer ann` is ann, nothing is nobody."""
+    """Fake Authenticate: `Bearer ann` signs in ann; without a token, AuthError."""
     scheme, _, name = (authorization or "").partition(" ")
     if scheme != "Bearer" or not name:
         raise AuthError("Sign in first.")
@@ -47,7 +47,7 @@ async def known_by_name(authorization: str | None) -> User:
 
 
 async def no_pause(_: float) -> None:
-    """A sleep that only lets others run."""
+    """Sleep without waiting: only yield to the event loop."""
     await asyncio.sleep(0)
 
 
@@ -58,7 +58,7 @@ def dispatcher_with(
     run_config: RunConfig | None = None,
     actions: Actions | None = None,
 ) -> AgentDispatcher:
-    """An agent of the tests, run by `model` (the demo model) or as `run_config` says."""
+    """Return a dispatcher with a test agent that uses `run_config`, or else `model` (default: the demo model)."""
     run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
     return AgentDispatcher(
         lambda: Agent(name="Test", tools=list(tools)),
@@ -78,7 +78,7 @@ def server_with(
     transcribe: Transcribe | None = None,
     actions: Actions | None = None,
 ) -> ChatServer:
-    """The chat server with such an agent."""
+    """Return a chat server with an agent from `dispatcher_with`."""
     dispatcher = dispatcher_with(model=model, tools=tools, run_config=run_config, actions=actions)
     return ChatServer(
         store,
@@ -91,10 +91,10 @@ def server_with(
 
 
 def served(server: ChatServer, *, dictation: bool = False, **checks: Any) -> LazyChatServer:
-    """The server behind validation, as deployments have it; `checks` are options of Checks."""
+    """Put the server behind request validation, as deployments do; `checks` are options of Checks."""
 
     async def prepare() -> None:
-        """The agent is built with the first message."""
+        """Prepare nothing: the first message builds the agent."""
 
     return LazyChatServer(
         lambda: server,
@@ -111,7 +111,7 @@ def app_with(
     authenticate: Authenticate = known_by_name,
     page: Page | None = None,
 ) -> FastAPI:
-    """The app around it; `services` brings a clock of the test's own."""
+    """Return the app around `server`; pass `services` to control the clock."""
     store = server.store
     assert isinstance(store, MemoryStore)
     turns = Turns(services or TurnServices(store.ledger, AnswerStore(store)))
@@ -125,13 +125,13 @@ def app_with(
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:
-    """What a client sends as `input`."""
+    """Return the `input` of a client's request."""
     return {"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}, **extra}
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer, read to its end."""
+    """A complete HTTP answer."""
 
     status: int
     headers: dict[str, str]
@@ -144,12 +144,12 @@ class Answer:
         return json.loads(self.body)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        """The events of one type."""
+        """Return the events of one type."""
         return [event for event in self.events if event["type"] == kind]
 
 
 def read_events(body: bytes) -> list[dict[str, Any]]:
-    """The events of a text/event-stream; every block must be one `data:` line, and in a named turn its `id:`."""
+    """Parse a text/event-stream. Every block must be one `data:` line, plus an `id:` line in a named turn."""
     assert body.endswith(b"\n\n") or not body, "the stream ends with a whole event"
     messages = sse.read(body)
     assert len(messages) == body.count(b"\n\n") == body.count(b"data: {")
@@ -164,14 +164,14 @@ class Chat:
         self.app, self.user = app, user
 
     def as_(self, user: str | None) -> "Chat":
-        """The same server, as somebody else (None: without a token)."""
+        """Return a client of the same app for another user (None: without a token)."""
         return Chat(self.app, user)
 
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
         return await self.post(content_markers.request_body(operation, params))
 
     async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST", **headers: str) -> Answer:
-        """The raw request; a header's dashes are underscores."""
+        """Send a raw request. In header names, write underscores for dashes."""
         headers = content_markers.HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
         headers |= {} if self.user is None else {"authorization": f"Bearer {self.user}"}
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)

@@ -1,4 +1,4 @@
-"""Ann's and bob's chats on one table and one bucket in moto, the app over them, and a record of every AWS call."""
+"""In-process app on moto's DynamoDB and S3 with two users, ann and bob, that records which keys each AWS call names."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ from tests.apps.chat import Chat, known_by_name, no_pause, served
 from tests.store.tables import Aws, moto_aws
 
 MAX_BODY_BYTES = 10_000
-LEASE_MS = 3_600_000  # a turn of somebody's that runs as long as the test does
+LEASE_MS = 3_600_000  # keeps a turn running as long as the test does
 
 
-class Touched:
-    """Which partitions of the table, and which folders of the bucket, the app's calls name."""
+class TouchedKeys:
+    """The table partitions and bucket folders that the app's AWS calls name."""
 
     def __init__(self) -> None:
         self.partitions: set[str] = set()
@@ -42,19 +42,19 @@ class Touched:
         client.meta.events.register("before-parameter-build", self._record)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget everything recorded."""
         self.partitions, self.folders = set(), set()
 
     def _record(self, *, params: Mapping[str, Any], model: Any, **_: object) -> None:
         if model.service_model.service_name == "s3":
             names = [params[name] for name in ("Key", "Prefix") if name in params]
-            names += [found["Key"] for found in params.get("Delete", {}).get("Objects", [])]
+            names += [entry["Key"] for entry in params.get("Delete", {}).get("Objects", [])]
             assert names, f"{model.name} names no object"
             self.folders |= {"/".join(name.split("/")[:2]) for name in names}
         else:
-            found = set(_partitions(model.name, params))
-            assert found, f"{model.name} names no partition"
-            self.partitions |= found
+            partitions = set(_partitions(model.name, params))
+            assert partitions, f"{model.name} names no partition"
+            self.partitions |= partitions
 
 
 def _partitions(operation: str, params: Mapping[str, Any]) -> list[str]:
@@ -75,30 +75,33 @@ def _partitions(operation: str, params: Mapping[str, Any]) -> list[str]:
             parts = [part for item in params["TransactItems"] for part in item.values()]
             return [(part.get("Key") or part["Item"])["pk"]["S"] for part in parts]
         case other:
-            raise AssertionError(f"{other}: say here which partitions it names")
+            raise AssertionError(f"add a case for {other} that returns its partitions")
 
 
 @dataclass(slots=True)
 class DynamoDBApp:
-    """`ann` and `bob` are clients, `aws` looks on unrecorded; `ids_of`: field of a request -> what each has for it."""
+    """`ann` and `bob` are clients; calls through `aws` are not recorded.
+
+    `ids_of` maps each user to {request field: the user's ids for that field}.
+    """
 
     aws: Aws
     table: str
     store: DynamoDBStore
     ann: Chat
     bob: Chat
-    touched: Touched
+    touched: TouchedKeys
     ids_of: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def rows_of(self, user: str) -> str:
-        """Everything in a user's partitions, to be compared."""
+        """Return everything in a user's partitions as text, for comparison."""
         rows = [row for row in self.aws.rows(self.table) if (row["pk"]["S"] + "#").startswith(f"USER#{user}#")]
         return json.dumps(sorted(rows, key=lambda row: (row["pk"]["S"], row["sk"]["S"])), default=str)
 
 
 @contextmanager
 def populated_dynamodb_app() -> Iterator[DynamoDBApp]:
-    """Both have a thread with items of each kind, one that waits for a tool, files, feedback and a running turn."""
+    """Give both users a thread with items of each kind, one that awaits a tool, files, feedback and a running turn."""
     with moto_aws() as aws:
         table, bucket = aws.table(), aws.bucket()
         store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
@@ -115,7 +118,7 @@ def populated_dynamodb_app() -> Iterator[DynamoDBApp]:
             sweeps=store,
             max_body_bytes=MAX_BODY_BYTES,
         )
-        dynamodb_app = DynamoDBApp(Aws(), table, store, Chat(app, "ann"), Chat(app, "bob"), Touched())
+        dynamodb_app = DynamoDBApp(Aws(), table, store, Chat(app, "ann"), Chat(app, "bob"), TouchedKeys())
         for user in ("ann", "bob"):
             dynamodb_app.ids_of[user] = asyncio.run(_populate(store, user))
         for client in (aws.dynamodb, aws.s3):
@@ -124,25 +127,25 @@ def populated_dynamodb_app() -> Iterator[DynamoDBApp]:
 
 
 async def _populate(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
-    who = context_of(user)
+    context = context_of(user)
     full, waiting = f"thr_{user}_full", f"thr_{user}_waiting"
     for thread_id in (full, waiting):
-        await store.save_thread(thread_of(thread_id, title=f"{user}'s"), who)
-    await store.add_thread_item(full, message_of(f"msg_{user}", "hello", thread_id=full), who)
+        await store.save_thread(thread_of(thread_id, title=f"{user}'s"), context)
+    await store.add_thread_item(full, message_of(f"msg_{user}", "hello", thread_id=full), context)
     form = item_of("structured_input", f"form_{user}", thread_id=full, status="pending")
-    await store.add_thread_item(full, form, who)
+    await store.add_thread_item(full, form, context)
     for kind in ("assistant_message", "widget"):
-        await store.add_thread_item(full, item_of(kind, f"{kind}_{user}", thread_id=full), who)
+        await store.add_thread_item(full, item_of(kind, f"{kind}_{user}", thread_id=full), context)
     call = item_of("client_tool_call", f"call_{user}", thread_id=waiting, status="pending", output=None)
-    await store.add_thread_item(waiting, call, who)
-    await store.save_attachment(file_of(f"atc_{user}"), who)
-    await store.save_attachment(file_of(f"atc_{user}_bound", thread_id=full), who)
-    await store.add_feedback(full, [f"msg_{user}"], "positive", who)
+    await store.add_thread_item(waiting, call, context)
+    await store.save_attachment(file_of(f"atc_{user}"), context)
+    await store.save_attachment(file_of(f"atc_{user}_bound", thread_id=full), context)
+    await store.add_feedback(full, [f"msg_{user}"], "positive", context)
     key = turn_ids.key_of_name(f"turn-that-runs-for-{user}", user)
     turn = turn_ids.mint(key)
-    await store.ledger.claim_request(key, turn, body_hash=b"x", ttl_s=3600, context=who)
-    await store.ledger.take_lease(full, turn, lease_ms=LEASE_MS, context=who)
-    await store.ledger.bind_request(key, turn, thread_id=full, ttl_s=3600, context=who)
+    await store.ledger.claim_request(key, turn, body_hash=b"x", ttl_s=3600, context=context)
+    await store.ledger.take_lease(full, turn, lease_ms=LEASE_MS, context=context)
+    await store.ledger.bind_request(key, turn, thread_id=full, ttl_s=3600, context=context)
     items = [f"msg_{user}", f"form_{user}", f"assistant_message_{user}", f"widget_{user}", f"call_{user}"]
     return {
         "thread_id": [full, waiting],

@@ -1,4 +1,4 @@
-"""One emulated chat for a module of tests, and its clients. Knows the wire; nothing of the server's insides."""
+"""Client for a chat behind the emulated function URL. Knows only the HTTP API, nothing about the server."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,18 +21,18 @@ class Client:
     path: str = "/chatkit"
 
     def as_(self, user: str) -> "Client":
-        """Somebody else."""
+        """Return a client for another user."""
         return replace(self, user=user)
 
     def at(self, assistant: str) -> "Client":
-        """The same user at another assistant."""
+        """Return a client of another assistant for the same user."""
         return replace(self, path=f"/chatkit/{assistant}")
 
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
         return await self.post(content_markers.request_body(operation, params))
 
     async def post(self, body: bytes) -> Answer:
-        """The raw request."""
+        """Send a raw request."""
         headers = content_markers.HEADERS | {"authorization": f"Bearer {self.user}", "content-type": "application/json"}
         async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
             url = self.emulator.url + self.path

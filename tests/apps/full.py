@@ -1,4 +1,4 @@
-"""The whole app in this process with everything switched on: files on moto's S3, actions, titles. Knows no socket."""
+"""In-process app with every feature switched on: files on moto's S3, actions, titles. No sockets."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + MARKERS["file"].encode()
 
 @dataclass(slots=True)
 class FullApp:
-    """A bucket and a store, and apps around them."""
+    """A bucket and a store, and a factory for apps on them."""
 
     aws: Aws
     bucket: str
@@ -64,7 +64,7 @@ class FullApp:
         max_body_bytes: int = MAX_BODY_BYTES,
         **more: Any,
     ) -> FastAPI:
-        """The app with an agent of the test; `more` are settings and options of ChatServer and Checks."""
+        """Build the app with the test's agent; `more` are settings and options of ChatServer and Checks."""
         built = agent or Agent(name="Test", tools=list(tools))
         config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
         dispatcher = AgentDispatcher(
@@ -87,15 +87,15 @@ class FullApp:
         )
 
     def chat(self, **more: Any) -> Chat:
-        """Ann's client of such an app."""
+        """Return ann's client of a new app."""
         return Chat(self.app(**more))
 
     def upload(self, attachment_id: str, data: bytes, *, user: str = "ann") -> None:
-        """What the browser's PUT leaves."""
+        """Store the object that the browser's PUT would store."""
         self.aws.s3.put_object(Bucket=self.bucket, Key=f"pending/{user}/{attachment_id}", Body=data)
 
-    async def kept(self, *, journals: bool = False) -> list[str]:
-        """All that ann has, as JSON lines; with what the newest turn of each thread journaled, if asked for."""
+    async def stored_lines(self, *, journals: bool = False) -> list[str]:
+        """Return everything of ann's as JSON lines, with each thread's newest turn journal if `journals` is true."""
         lines: list[str] = []
         for thread in (await self.store.load_threads(limit=100, after=None, order="asc", context=ANN)).data:
             lines.append(thread.model_dump_json())
@@ -120,13 +120,13 @@ def full_app_on_moto() -> Iterator[FullApp]:
 
 
 def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
-    """CopySourceIfMatch, which moto ignores."""
+    """Enforce CopySourceIfMatch, which moto ignores."""
 
     def check(params: Mapping[str, Any], **_: object) -> None:
         if "CopySourceIfMatch" in params:
             source = params["CopySource"]
-            found = client.head_object(Bucket=source["Bucket"], Key=source["Key"])
-            if found["ETag"] != params["CopySourceIfMatch"]:
+            current = client.head_object(Bucket=source["Bucket"], Key=source["Key"])
+            if current["ETag"] != params["CopySourceIfMatch"]:
                 raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": "changed"}}, "CopyObject")
 
     return check
@@ -135,7 +135,7 @@ def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
 async def attached(
     chat: Chat, full_app: FullApp, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png"
 ) -> str:
-    """The id of an uploaded attachment."""
+    """Upload an attachment and return its id."""
     created = await chat("attachments.create", name=name, size=len(data), mime_type=kind)
     assert created.status == 200, created.json
     attachment_id = str(created.json["id"])
@@ -144,12 +144,12 @@ async def attached(
 
 
 def thread_of(answer: Answer) -> str:
-    """The id of the thread that an answer began."""
+    """Return the id of the thread that an answer created."""
     return str(answer.of("thread.created")[0]["thread"]["id"])
 
 
 def items_of(answer: Answer) -> list[dict[str, Any]]:
-    """The items that an answer finished."""
+    """Return the finished items in an answer."""
     return [event["item"] for event in answer.of("thread.item.done")]
 
 

@@ -1,4 +1,4 @@
-"""The handler that the emulator runs in these tests: the deployed composition with the agent of the showcase."""
+"""Lambda handler for the emulator: the deployed composition with the showcase agent and a second assistant."""
 
 import os
 from typing import Any
@@ -15,19 +15,19 @@ from tests.apps.chat import known_by_name
 from tests.fakes.image_model import DemoPainter
 
 
-async def heard(audio: AudioInput) -> str:
-    """Dictation that works: it tells how much it heard."""
+async def transcribe_size(audio: AudioInput) -> str:
+    """Fake dictation: returns the size of the audio."""
     return f"{len(audio.data)} bytes"
 
 
 @function_tool
 def sell_socks(chat: Chat) -> str:
-    """What the second assistant can do."""
+    """The second assistant's tool."""
     return f"sold to {chat.context.request_context.user.person}"
 
 
 def build_shop() -> Agent[Any]:
-    """The second assistant's agent."""
+    """Build the second assistant's agent."""
     return Agent(name="Shop", tools=[sell_socks])
 
 
@@ -39,6 +39,6 @@ handler = build_handler(
         build_actions=lambda: showcase.actions,
         load_assistants=lambda: {"": Assistant(showcase.build_agent), "shop": Assistant(build_shop)},
         build_run_config=lambda: RunConfig(model=DemoPainter(), tracing_disabled=True),
-        transcribe=heard,
+        transcribe=transcribe_size,
     ),
 )

@@ -1,4 +1,4 @@
-"""ChatKit's direct upload: a form with a file goes through the function, within limits, into S3."""
+"""ChatKit's direct uploads: a multipart form with a file goes through the function to S3, within limits."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +13,7 @@ from tests.apps.full import ANN, LIMITS, PNG, FullApp, full_app_without_files
 
 
 async def send(chat: Chat, content: Any = None, *, path: str = "/chatkit/upload", **form: Any) -> httpx2.Response:
-    """What ChatKit's client does with `uploadStrategy: {type: "direct", uploadUrl}`."""
+    """Upload as ChatKit's client does with `uploadStrategy: {type: "direct", uploadUrl}`."""
     headers = {"authorization": f"Bearer {chat.user}"} if chat.user else {}
     headers |= form.pop("headers", {})
     transport = httpx2.ASGITransport(app=chat.app, raise_app_exceptions=False)
@@ -25,7 +25,7 @@ async def upload(chat: Chat, data: bytes = PNG, *, name: str = "a.png", kind: st
     return await send(chat, files={"file": (name, data, kind)})
 
 
-async def test_a_file_that_was_uploaded_is_one_like_any_other(full_app: FullApp) -> None:
+async def test_an_uploaded_file_works_like_any_other_attachment(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment = (await upload(chat)).json()
     assert (attachment["type"], attachment["name"], attachment["mime_type"]) == ("image", "a.png", "image/png")
@@ -50,11 +50,11 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("what", "status", "words"), REFUSED, ids=lambda value: str(value)[:40])
-async def test_a_file_that_is_not_taken_is_refused_in_words_and_not_stored(
-    full_app: FullApp, what: dict[str, Any], status: int, words: str
+@pytest.mark.parametrize(("file", "status", "words"), REFUSED, ids=lambda value: str(value)[:40])
+async def test_an_invalid_file_is_refused_with_a_message_and_not_stored(
+    full_app: FullApp, file: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = await upload(full_app.chat(), **what)
+    answer = await upload(full_app.chat(), **file)
     assert (answer.status_code, words in answer.json()["message"]) == (status, True)
     assert full_app.aws.objects(full_app.bucket) == []
 
@@ -62,7 +62,7 @@ async def test_a_file_that_is_not_taken_is_refused_in_words_and_not_stored(
 FORM = "multipart/form-data; boundary=b"
 NOT_FORMS: list[tuple[str, bytes]] = [
     ("application/json", b"{}"), ("", b""), ("multipart/form-data", b""), ("multipart/form-data; boundary=", b"x"),
-    (FORM, b""), (FORM, b"nonsense"), (FORM, b"--b--\r\n"), (FORM, b"--b\r\n\r\nno head\r\n--b--\r\n"),
+    (FORM, b""), (FORM, b"nonsense"), (FORM, b"--b--\r\n"), (FORM, b"--b\r\n\r\nno headers\r\n--b--\r\n"),
     (FORM, b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nnot a file\r\n--b--\r\n'),
     (FORM, b'--b\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\nx\r\n--b--\r\n'),
     (FORM, b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\ncut off'),
@@ -73,7 +73,7 @@ NOT_FORMS: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize(("kind", "body"), NOT_FORMS, ids=lambda value: str(value)[-60:])
-async def test_what_is_no_form_with_a_file_is_refused_in_words(full_app: FullApp, kind: str, body: bytes) -> None:
+async def test_an_invalid_form_is_refused_with_a_message(full_app: FullApp, kind: str, body: bytes) -> None:
     answer = await send(full_app.chat(), body, headers={"content-type": kind.encode("latin-1")})
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
     assert full_app.aws.objects(full_app.bucket) == []
@@ -81,7 +81,7 @@ async def test_what_is_no_form_with_a_file_is_refused_in_words(full_app: FullApp
 
 async def test_a_form_over_the_limit_is_refused_before_it_is_read(full_app: FullApp) -> None:
     async def never() -> AsyncIterator[bytes]:
-        raise AssertionError("it was read")
+        raise AssertionError("the form was read")
         yield b""
 
     length = {"content-type": FORM, "content-length": str(MAX_BYTES + 1)}
@@ -89,7 +89,7 @@ async def test_a_form_over_the_limit_is_refused_before_it_is_read(full_app: Full
     assert (answer.status_code, f"{MAX_BYTES:,} bytes" in answer.json()["message"]) == (413, True)
 
 
-async def test_a_form_that_does_not_say_its_length_is_refused_once_it_is_over(full_app: FullApp) -> None:
+async def test_a_form_without_a_content_length_is_refused_once_it_exceeds_the_limit(full_app: FullApp) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -104,17 +104,17 @@ async def test_a_form_that_does_not_say_its_length_is_refused_once_it_is_over(fu
     assert sent <= MAX_BYTES + 500_000
 
 
-async def test_who_has_not_signed_in_uploads_nothing(full_app: FullApp) -> None:
+async def test_an_upload_without_a_token_is_a_401(full_app: FullApp) -> None:
     assert (await upload(full_app.chat().as_(None))).status_code == 401
     assert full_app.aws.objects(full_app.bucket) == []
 
 
-async def test_a_server_without_a_bucket_says_so() -> None:
+async def test_an_app_without_a_bucket_refuses_uploads_with_a_message() -> None:
     answer = await upload(full_app_without_files().chat())
     assert (answer.status_code, "takes no files" in answer.json()["message"]) == (422, True)
 
 
-async def test_somebody_elses_upload_is_missing(full_app: FullApp) -> None:
+async def test_another_users_upload_looks_missing(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment_id = (await upload(chat.as_("bob"))).json()["id"]
     assert (await chat("threads.create", input=message("look", attachments=[attachment_id]))).status == 404

@@ -1,4 +1,4 @@
-"""Files of a message: created, uploaded, checked, kept, shown, read by the model, deleted."""
+"""Attachments of a message: presigned upload, verification, storage, download URLs, model input, deletion."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ from tests.apps.chat import message
 from tests.apps.full import ANN, PNG, FullApp, attached, items_of, thread_of
 
 
-async def test_an_upload_is_signed_for_one_file_of_that_length_and_type_once(full_app: FullApp) -> None:
+async def test_a_presigned_upload_fixes_length_and_type_and_works_once(full_app: FullApp) -> None:
     created = await full_app.chat()("attachments.create", name="plan.png", size=40, mime_type="image/png; x=y")
     descriptor = created.json["upload_descriptor"]
     query = parse_qs(urlsplit(descriptor["url"]).query)
@@ -29,17 +29,17 @@ async def test_an_upload_is_signed_for_one_file_of_that_length_and_type_once(ful
     assert created.json["preview_url"].startswith("https://")
 
 
-async def test_no_live_url_is_ever_kept(full_app: FullApp) -> None:
+async def test_no_presigned_url_is_ever_stored(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app)
     await chat("threads.create", input=message("look", attachments=[attachment_id]))
     stored = (await full_app.store.load_attachment(attachment_id, ANN)).model_dump_json()
     assert "X-Amz" not in stored
-    assert "X-Amz" not in "".join(await full_app.kept(journals=True))
+    assert "X-Amz" not in "".join(await full_app.stored_lines(journals=True))
 
 
-async def test_a_replay_shows_the_file_by_a_url_of_its_own(full_app: FullApp) -> None:
-    """The journal keeps none, so whoever returns after an hour is not shown a dead one."""
+async def test_a_replayed_turn_gets_a_new_presigned_url(full_app: FullApp) -> None:
+    """The journal stores no URLs, so a client that returns an hour later does not get an expired one."""
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app)
     body = json.dumps(
@@ -47,36 +47,38 @@ async def test_a_replay_shows_the_file_by_a_url_of_its_own(full_app: FullApp) ->
     ).encode()
     first, again = await chat.post(body), await chat.post(body)
     assert len(thread_ids := {thread_of(first), thread_of(again)}) == 1, thread_ids
-    shown = items_of(again)[0]["attachments"][0]["preview_url"]
-    assert f"/kept/ann/{attachment_id}/file?" in shown
-    assert "X-Amz-Signature=" in shown
+    shown_url = items_of(again)[0]["attachments"][0]["preview_url"]
+    assert f"/kept/ann/{attachment_id}/file?" in shown_url
+    assert "X-Amz-Signature=" in shown_url
     assert [event["type"] for event in again.events] == [event["type"] for event in first.events]
 
 
-async def test_a_file_is_kept_before_the_message_is_and_shown_by_a_url_of_its_own(full_app: FullApp) -> None:
+async def test_a_file_is_kept_before_its_message_and_shown_by_a_new_url(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert answer.status == 200
     assert f"kept/ann/{attachment_id}/file" in full_app.aws.objects(full_app.bucket)
-    shown = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"][0]["attachments"][0]
-    assert f"/kept/ann/{attachment_id}/file?" in shown["preview_url"]
-    assert "upload_descriptor" not in shown
+    shown_url = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"][0]["attachments"][
+        0
+    ]
+    assert f"/kept/ann/{attachment_id}/file?" in shown_url["preview_url"]
+    assert "upload_descriptor" not in shown_url
     listed = (await chat("items.list", thread_id=thread_of(answer), order="asc")).json["data"][0]["attachments"][0]
     assert f"/kept/ann/{attachment_id}/file?" in listed["preview_url"]
 
 
-async def test_a_kept_file_is_served_as_a_download_of_its_proven_type(full_app: FullApp) -> None:
+async def test_a_kept_file_is_served_as_a_download_with_its_verified_type(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app, name="Überblick.png")
     await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    found = full_app.aws.s3.head_object(Bucket=full_app.bucket, Key=f"kept/ann/{attachment_id}/file")
-    assert found["ContentType"] == "image/png"
-    assert found["ContentDisposition"] == "attachment; filename*=UTF-8''%C3%9Cberblick.png"
+    head = full_app.aws.s3.head_object(Bucket=full_app.bucket, Key=f"kept/ann/{attachment_id}/file")
+    assert head["ContentType"] == "image/png"
+    assert head["ContentDisposition"] == "attachment; filename*=UTF-8''%C3%9Cberblick.png"
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\r\n", "\u2028"])
-async def test_characters_of_a_name_that_nobody_sees_are_left_out(full_app: FullApp, hidden: str) -> None:
+async def test_invisible_characters_are_removed_from_file_names(full_app: FullApp, hidden: str) -> None:
     name = f"in{hidden}voice gpj.png"
     answer = await full_app.chat()("attachments.create", name=name, size=10, mime_type="image/png")
     assert answer.json["name"] == "invoice gpj.png"
@@ -101,7 +103,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize(("params", "status", "words"), REFUSED, ids=lambda value: str(value)[:50])
-async def test_a_file_that_is_not_taken_is_refused_in_words(
+async def test_an_invalid_file_is_refused_with_a_message(
     full_app: FullApp, params: dict[str, Any], status: int, words: str
 ) -> None:
     answer = await full_app.chat()("attachments.create", **params)
@@ -109,7 +111,7 @@ async def test_a_file_that_is_not_taken_is_refused_in_words(
 
 
 @pytest.mark.parametrize("data", [b"<html><script>alert(1)</script></html>", PNG + b"longer", b""], ids=str)
-async def test_a_file_that_is_not_what_it_was_said_to_be_stores_nothing(full_app: FullApp, data: bytes) -> None:
+async def test_a_file_that_does_not_match_its_declaration_stores_nothing(full_app: FullApp, data: bytes) -> None:
     chat = full_app.chat()
     attachment_id = (await chat("attachments.create", name="a.png", size=len(PNG), mime_type="image/png")).json["id"]
     if data:
@@ -117,30 +119,31 @@ async def test_a_file_that_is_not_what_it_was_said_to_be_stores_nothing(full_app
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert answer.status in (409, 422)
     assert "a.png" in answer.json["message"]
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
     assert (await chat("threads.create", input=message("go on"))).status == 200
 
 
 @pytest.mark.parametrize("operation", ["threads.create", "threads.add_user_message"])
-async def test_someone_elses_file_is_a_missing_file(full_app: FullApp, operation: str) -> None:
+async def test_another_users_file_looks_missing(full_app: FullApp, operation: str) -> None:
     chat = full_app.chat()
     thread = {"thread_id": thread_of(await chat("threads.create", input=message("mine")))}
     params = thread if operation == "threads.add_user_message" else {}
     foreign = await attached(chat.as_("bob"), full_app)
-    before = await full_app.kept()
+    before = await full_app.stored_lines()
     answers = [
-        await chat(operation, **params, input=message("look", attachments=[one])) for one in (foreign, "atc_no", "\0")
+        await chat(operation, **params, input=message("look", attachments=[file_id]))
+        for file_id in (foreign, "atc_no", "\0")
     ]
     assert [answer.status for answer in answers] == [404] * 3
     assert len({answer.body for answer in answers}) == 1
-    assert await full_app.kept() == before
+    assert await full_app.stored_lines() == before
 
 
 @pytest.mark.parametrize("fault", [UnavailableError("Too much at once."), asyncio.CancelledError()])
-async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try(
+async def test_a_message_that_could_not_be_stored_leaves_its_files_for_the_retry(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
-    """A new thread is taken back with all that belongs to it, or waits for a retry of the same body to fill it."""
+    """A new thread is removed with everything in it, or a retry of the same body completes it."""
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app)
 
@@ -153,11 +156,11 @@ async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try
     assert items_of(first) == []
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert [thread["id"] for thread in (await chat("threads.list")).json["data"]] == [thread_of(again)]
-    assert [one["id"] for one in items_of(again)[0]["attachments"]] == [attachment_id]
+    assert [attachment["id"] for attachment in items_of(again)[0]["attachments"]] == [attachment_id]
     assert f"kept/ann/{attachment_id}/file" in full_app.aws.objects(full_app.bucket)
 
 
-async def test_a_new_thread_with_a_file_whose_answer_was_lost_is_found_by_the_same_body(
+async def test_a_retry_after_a_lost_response_finds_the_thread_with_its_file(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = full_app.chat()
@@ -179,7 +182,7 @@ async def test_a_new_thread_with_a_file_whose_answer_was_lost_is_found_by_the_sa
     assert [item["type"] for item in items] == ["user_message", "assistant_message"]
 
 
-async def test_a_new_thread_with_a_file_is_the_same_one_minutes_later_too(
+async def test_a_retry_minutes_later_finds_the_thread_with_its_file(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = full_app.chat()
@@ -200,13 +203,13 @@ async def test_a_file_belongs_to_one_thread(full_app: FullApp) -> None:
     assert again.status == 200
 
 
-async def test_too_many_files_and_one_file_twice_are_refused(full_app: FullApp) -> None:
+async def test_too_many_files_and_a_repeated_file_are_refused(full_app: FullApp) -> None:
     chat = full_app.chat()
     ids = [await attached(chat, full_app) for _ in range(MAX_FILES + 1)]
     many = await chat("threads.create", input=message("look", attachments=ids))
     twice = await chat("threads.create", input=message("look", attachments=ids[:1] * 2))
     assert (many.status, twice.status) == (422, 422)
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
 
 
 async def test_image_text_and_pdf_reach_the_model(full_app: FullApp) -> None:
@@ -219,15 +222,15 @@ async def test_image_text_and_pdf_reach_the_model(full_app: FullApp) -> None:
         await attached(chat, full_app, text, name="a.txt", kind="text/plain"),
     ]
     await chat("threads.create", input=message("read these", attachments=ids))
-    asked, image, file, read = model.calls[0].input[0]["content"]
-    assert asked["text"] == "read these"
+    text_part, image, file, text_file = model.calls[0].input[0]["content"]
+    assert text_part["text"] == "read these"
     assert image["image_url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
     assert (file["type"], file["filename"]) == ("input_file", "a.pdf")
     assert base64.b64decode(file["file_data"].partition(",")[2]) == pdf
-    assert "Grüße aus dem Text" in read["text"]
+    assert "Grüße aus dem Text" in text_file["text"]
 
 
-async def test_a_file_that_vanished_is_a_sentence_and_later_turns_still_work(full_app: FullApp) -> None:
+async def test_a_missing_file_becomes_a_note_and_later_turns_work(full_app: FullApp) -> None:
     model = ScriptedModel([[assistant_message("seen", item_id="1")], [assistant_message("still here", item_id="2")]])
     chat = full_app.chat(model=model)
     attachment_id = await attached(chat, full_app)
@@ -239,7 +242,7 @@ async def test_a_file_that_vanished_is_a_sentence_and_later_turns_still_work(ful
 
 
 @pytest.mark.parametrize("refused", ["GetObject", "CopyObject"])
-async def test_an_s3_that_refuses_is_a_clear_text_and_leaves_nothing(
+async def test_a_refusal_of_s3_is_a_clear_error_and_stores_nothing(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     chat = full_app.chat()
@@ -252,14 +255,16 @@ async def test_an_s3_that_refuses_is_a_clear_text_and_leaves_nothing(
         patched.setattr(full_app.aws.s3, {"GetObject": "get_object", "CopyObject": "copy_object"}[refused], deny)
         answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert (answer.status, answer.json["error"]) == (503, "unavailable")
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
     assert (await chat("threads.create", input=message("look", attachments=[attachment_id]))).status == 200
 
 
-async def test_delete_removes_the_file_and_says_the_same_for_a_missing_and_a_foreign_one(full_app: FullApp) -> None:
+async def test_delete_removes_the_file_and_answers_the_same_for_missing_and_foreign_files(full_app: FullApp) -> None:
     chat = full_app.chat()
     attachment_id = await attached(chat, full_app)
-    answers = [await chat.as_("bob")("attachments.delete", attachment_id=one) for one in (attachment_id, "atc_no")]
+    answers = [
+        await chat.as_("bob")("attachments.delete", attachment_id=file_id) for file_id in (attachment_id, "atc_no")
+    ]
     assert {answer.body for answer in answers} == {b"{}"}
     assert full_app.aws.objects(full_app.bucket) == [f"pending/ann/{attachment_id}"]
     assert (await chat("attachments.delete", attachment_id=attachment_id)).body == b"{}"
@@ -268,15 +273,15 @@ async def test_delete_removes_the_file_and_says_the_same_for_a_missing_and_a_for
     assert answer.status == 404
 
 
-TRUE_HEADS = [
+HEADS = [
     ("image/png", PNG), ("image/jpeg", b"\xff\xd8\xff\xe0"), ("image/gif", b"GIF89a"), ("application/pdf", b"%PDF-1.4"),
     ("image/webp", b"RIFF\0\0\0\0WEBPVP8 "), ("text/plain", b"hello"), ("text/csv", "ä,ö".encode()),
     ("text/plain", ("x" * (HEAD_BYTES - 1) + "ä").encode()[:HEAD_BYTES]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("media_type", "head"), TRUE_HEADS, ids=lambda value: str(value)[:30])
-def test_a_file_proves_its_type_and_no_other(media_type: str, head: bytes) -> None:
+@pytest.mark.parametrize(("media_type", "head"), HEADS, ids=lambda value: str(value)[:30])
+def test_the_first_bytes_identify_the_type_and_no_other(media_type: str, head: bytes) -> None:
     assert proves(media_type, head)
     assert not proves("image/svg+xml", head)
     others = {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"} - {media_type}
@@ -284,5 +289,5 @@ def test_a_file_proves_its_type_and_no_other(media_type: str, head: bytes) -> No
 
 
 @pytest.mark.parametrize("head", [b"a\0b", b"\xff\xfe", b"\xc3", PNG], ids=str)
-def test_bytes_that_are_no_text_are_no_text(head: bytes) -> None:
+def test_binary_data_is_not_text(head: bytes) -> None:
     assert not proves("text/plain", head)

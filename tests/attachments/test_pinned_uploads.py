@@ -1,4 +1,4 @@
-"""An upload cannot be replaced between its check and its keeping: what was checked is what is kept."""
+"""Pinned uploads: a file that is replaced after its check is not kept."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.apps.full import ANN, PNG, FullApp, attached, full_app_on_moto, threa
 from tests.store.ministack import ministack
 from tests.store.tables import Aws
 
-EVIL = PNG[:-4] + b"evil"  # of the same size, and a picture by its first bytes
+EVIL = PNG[:-4] + b"evil"  # same size, and an image by its first bytes
 IN_A_TURN = replace(ANN, turn=Turn("turn-0123456789ab"))
 
 
@@ -28,7 +28,7 @@ def full_app() -> Iterator[FullApp]:
         yield full_app
 
 
-async def test_a_file_that_was_replaced_while_it_was_scanned_is_not_kept(full_app: FullApp) -> None:
+async def test_a_file_replaced_during_its_scan_is_not_kept(full_app: FullApp) -> None:
     def check_file(file: UploadedFile, user: User) -> None:
         full_app.upload(file_id, EVIL)
 
@@ -37,37 +37,37 @@ async def test_a_file_that_was_replaced_while_it_was_scanned_is_not_kept(full_ap
     answer = await chat("threads.create", input=message("look", attachments=[file_id]))
     assert (answer.status, answer.json["error"]) == (409, "conflict")
     assert "was replaced after it was checked. Attach it again." in answer.json["message"]
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
     assert full_app.aws.objects(full_app.bucket) == [f"pending/ann/{file_id}"]
 
 
-async def test_a_file_that_was_replaced_before_the_scan_reads_it_is_not_scanned(
+async def test_a_file_replaced_before_its_scan_is_not_scanned(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scanned: list[bytes] = []
     verify = S3AttachmentStore.verify
 
-    async def then_replaced(self: S3AttachmentStore, attachment: Attachment, context: object) -> None:
-        await verify(self, attachment, context)  # type: ignore[arg-type]  # handed on as it comes
+    async def verify_then_replace(self: S3AttachmentStore, attachment: Attachment, context: object) -> None:
+        await verify(self, attachment, context)  # type: ignore[arg-type]  # passed on unchanged
         full_app.upload(attachment.id, EVIL)
 
     chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scanned.append(file.data))))
     file_id = await attached(chat, full_app)
-    monkeypatch.setattr(S3AttachmentStore, "verify", then_replaced)
+    monkeypatch.setattr(S3AttachmentStore, "verify", verify_then_replace)
     answer = await chat("threads.create", input=message("look", attachments=[file_id]))
     assert (answer.status, scanned) == (409, [])
 
 
 async def test_a_kept_file_is_never_copied_again(full_app: FullApp) -> None:
-    """Whoever names a file of the thread once more gets the one that was checked, whatever is in pending/ by now."""
+    """A later message with the same file uses the version that was checked, whatever is in pending/ by then."""
     chat = full_app.chat()
     file_id = await attached(chat, full_app)
     thread_id = thread_of(await chat("threads.create", input=message("look", attachments=[file_id])))
     full_app.upload(file_id, EVIL)
     again = await chat("threads.add_user_message", thread_id=thread_id, input=message("x", attachments=[file_id]))
     assert again.status == 200
-    kept = full_app.aws.s3.get_object(Bucket=full_app.bucket, Key=f"kept/ann/{file_id}/file")
-    assert kept["Body"].read() == PNG
+    stored = full_app.aws.s3.get_object(Bucket=full_app.bucket, Key=f"kept/ann/{file_id}/file")
+    assert stored["Body"].read() == PNG
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def aws() -> Iterator[Aws]:
         yield aws
 
 
-@pytest.mark.parametrize("now", [PNG, EVIL, None], ids=["unchanged", "replaced", "removed"])
-async def test_an_s3_with_conditional_copies_keeps_the_version_that_was_checked(aws: Aws, now: bytes | None) -> None:
+@pytest.mark.parametrize("upload", [PNG, EVIL, None], ids=["unchanged", "replaced", "removed"])
+async def test_with_conditional_copies_s3_keeps_only_the_checked_version(aws: Aws, upload: bytes | None) -> None:
     bucket = aws.bucket()
     client = boto3.client(
         "s3",
@@ -88,15 +88,15 @@ async def test_an_s3_with_conditional_copies_keeps_the_version_that_was_checked(
         config=SIGNING_CONFIG,
     )
     files = S3AttachmentStore(client, bucket, calls=Calls(), limits=FileLimits(), clock=lambda: 1_700_000_000 * 10**9)
-    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
-    picture = await files.create_attachment(asked, IN_A_TURN)
+    params = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
+    picture = await files.create_attachment(params, IN_A_TURN)
     pending = f"pending/ann/{picture.id}"
     aws.s3.put_object(Bucket=bucket, Key=pending, Body=PNG)
     await files.verify(picture, IN_A_TURN)
     aws.s3.delete_object(Bucket=bucket, Key=pending)
-    if now is not None:
-        aws.s3.put_object(Bucket=bucket, Key=pending, Body=now)
-    if now == PNG:
+    if upload is not None:
+        aws.s3.put_object(Bucket=bucket, Key=pending, Body=upload)
+    if upload == PNG:
         await files.bind(picture, IN_A_TURN)
         assert await files.read(picture.id, IN_A_TURN, max_bytes=1_000) == PNG
         return

@@ -1,4 +1,4 @@
-"""A guest signs in and takes the threads along: once, through the app; what was stopped, the hourly event finishes."""
+"""Account linking: a guest who signs in takes over the guest's threads, once; the hourly event completes it."""
 
 import json
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message
 
 
 class Clock:
-    """Epoch milliseconds and monotonic seconds, both by hand."""
+    """Epoch nanoseconds and monotonic seconds, both set by the test."""
 
     now_s = 1_800_000_000.0
 
@@ -37,7 +37,7 @@ class Clock:
 
 @dataclass
 class LinkingApp:
-    """An app where people sign in by name, beside guests."""
+    """An app with guests and with users who sign in by name."""
 
     store: MemoryStore
     chat: Chat
@@ -46,7 +46,7 @@ class LinkingApp:
     clock: Clock
 
     async def guest(self, *threads: str) -> tuple[str, Chat]:
-        """A guest who said something in each of these threads: the token, and a client."""
+        """Create a guest with these threads; return the token and a client."""
         token = (await self.tokens.mint()).token
         guest = self.chat.as_(token)
         for text in threads:
@@ -54,11 +54,11 @@ class LinkingApp:
         return token, guest
 
     async def adopt(self, user: str | None, token: str) -> Answer:
-        """What the page does when somebody signs in."""
+        """Link the guest to a user, as the page does when the user signs in."""
         return await self.chat.as_(user).post(json.dumps({"guest_token": token}).encode(), "/chatkit/adopt")
 
     async def context_of(self, token: str) -> RequestContext:
-        """Who the guest is for the store."""
+        """Return the store context of a guest."""
         return RequestContext(await self.tokens(f"Bearer {token}"), "r")
 
 
@@ -81,11 +81,11 @@ def linking_app() -> LinkingApp:
 
 
 async def titles(chat: Chat) -> list[str]:
-    """What is in somebody's list."""
+    """Return the titles in a user's thread list, sorted."""
     return sorted(thread["title"] for thread in (await chat("threads.list")).json["data"])
 
 
-async def test_who_signs_in_finds_the_threads_of_before(linking_app: LinkingApp) -> None:
+async def test_a_guest_who_signs_in_keeps_the_threads(linking_app: LinkingApp) -> None:
     token, guest = await linking_app.guest("one", "two")
     answer = await linking_app.adopt("ann", token)
     assert (answer.status, answer.json) == (200, {"threads": 2, "left": 0})
@@ -93,7 +93,7 @@ async def test_who_signs_in_finds_the_threads_of_before(linking_app: LinkingApp)
     assert await titles(guest) == []
 
 
-async def test_a_thread_goes_on_where_it_was(linking_app: LinkingApp) -> None:
+async def test_a_linked_thread_can_be_continued(linking_app: LinkingApp) -> None:
     token, guest = await linking_app.guest("one")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     before = (await guest("items.list", thread_id=thread_id)).json["data"]
@@ -104,7 +104,9 @@ async def test_a_thread_goes_on_where_it_was(linking_app: LinkingApp) -> None:
     assert (await guest("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 404
 
 
-async def test_again_is_nothing_new_for_the_same_and_refused_for_anybody_else(linking_app: LinkingApp) -> None:
+async def test_linking_again_changes_nothing_for_the_same_user_and_is_a_409_for_another(
+    linking_app: LinkingApp,
+) -> None:
     token, _ = await linking_app.guest("one")
     await linking_app.adopt("ann", token)
     assert (await linking_app.adopt("ann", token)).json == {"threads": 0, "left": 0}
@@ -113,18 +115,18 @@ async def test_again_is_nothing_new_for_the_same_and_refused_for_anybody_else(li
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"guest_token": 1}', b'{"guest_token": "x", "more": 1}', b"[]"])
-async def test_a_body_that_names_no_guest_is_refused(linking_app: LinkingApp, body: bytes) -> None:
+async def test_a_body_without_a_guest_token_is_refused(linking_app: LinkingApp, body: bytes) -> None:
     assert (await linking_app.chat.post(body, "/chatkit/adopt")).status == 422
 
 
-async def test_only_a_guests_own_token_will_do(linking_app: LinkingApp) -> None:
+async def test_only_a_valid_guest_token_is_accepted(linking_app: LinkingApp) -> None:
     foreign = (await GuestTokens(Secret(lambda: "o" * 64)).mint()).token
-    ended = (await GuestTokens(Secret(lambda: "s" * 64), lifetime_s=-3600).mint()).token
-    for token in ("", "ann", foreign, ended):
+    expired = (await GuestTokens(Secret(lambda: "s" * 64), lifetime_s=-3600).mint()).token
+    for token in ("", "ann", foreign, expired):
         assert (await linking_app.adopt("ann", token)).status == 422
 
 
-async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(linking_app: LinkingApp) -> None:
+async def test_guests_cannot_link_and_users_cannot_be_linked(linking_app: LinkingApp) -> None:
     token, _ = await linking_app.guest("one")
     other, _ = await linking_app.guest()
     assert (await linking_app.adopt(other, token)).status == 422
@@ -133,7 +135,7 @@ async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(linking_a
         await linking_app.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
 
 
-async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_event(linking_app: LinkingApp) -> None:
+async def test_a_thread_with_a_running_turn_is_handed_over_by_the_hourly_event(linking_app: LinkingApp) -> None:
     token, guest = await linking_app.guest("one", "two")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     context = await linking_app.context_of(token)
@@ -147,13 +149,13 @@ async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_even
 
 
 class Time:
-    """An invocation with time to spare."""
+    """A Lambda context with plenty of time left."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 3_600_000
 
 
-async def test_what_a_turn_that_died_had_said_comes_along(linking_app: LinkingApp) -> None:
+async def test_a_thread_with_a_crashed_turn_is_handed_over(linking_app: LinkingApp) -> None:
     token, guest = await linking_app.guest("one")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     context = await linking_app.context_of(token)
@@ -162,35 +164,39 @@ async def test_what_a_turn_that_died_had_said_comes_along(linking_app: LinkingAp
     assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 0}
 
 
-async def test_who_has_too_many_threads_waits_no_longer_than_so_long(linking_app: LinkingApp) -> None:
+async def test_linking_many_threads_stops_at_the_time_limit_and_the_hourly_event_completes_it(
+    linking_app: LinkingApp,
+) -> None:
     guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
     for number in range(230):
         await linking_app.store.save_thread(thread_of(f"thr_{number}"), guest)
-    slow = linking_app.store.hand_over
+    hand_over = linking_app.store.hand_over
 
-    async def a_second_each(*args: object, **kwargs: object) -> bool:
+    async def hand_over_in_a_second(*args: object, **kwargs: object) -> bool:
         linking_app.clock.now_s += 1
-        return await slow(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+        return await hand_over(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
 
-    linking_app.store.hand_over = a_second_each  # type: ignore[method-assign]  # time goes by
+    linking_app.store.hand_over = hand_over_in_a_second  # type: ignore[method-assign]  # each call takes a second
     assert await linking_app.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
     assert await linking_app.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
     assert await linking_app.account_linking.finish(stop=lambda: False) == 0
 
 
-async def test_at_each_assistant_the_user_takes_over_what_is_there_and_nobody_else_can(linking_app: LinkingApp) -> None:
+async def test_linking_covers_each_assistant_separately_and_excludes_other_users(linking_app: LinkingApp) -> None:
     guest, ann, bob = User("guest", is_guest=True), User("ann"), User("bob")
-    for at in ("", "sales"):
-        await linking_app.store.save_thread(thread_of(f"thr_{at}"), RequestContext(guest.at(at), "r"))
+    for assistant in ("", "sales"):
+        await linking_app.store.save_thread(thread_of(f"thr_{assistant}"), RequestContext(guest.at(assistant), "r"))
     assert await linking_app.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
     with pytest.raises(ConflictError):
         await linking_app.account_linking.adopt(guest, RequestContext(bob, "r"))
     assert await linking_app.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
-    for at in ("", "sales"):
-        assert (await linking_app.store.load_thread(f"thr_{at}", RequestContext(ann.at(at), "r"))).id == f"thr_{at}"
+    for assistant in ("", "sales"):
+        assert (
+            await linking_app.store.load_thread(f"thr_{assistant}", RequestContext(ann.at(assistant), "r"))
+        ).id == f"thr_{assistant}"
 
 
-async def test_files_come_along_and_none_is_left_behind(linking_app: LinkingApp) -> None:
+async def test_files_are_handed_over_and_removed_from_the_guest(linking_app: LinkingApp) -> None:
     guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
     await linking_app.store.save_thread(thread_of(), guest)
     await linking_app.store.add_thread_item("thr_1", message_of(), guest)
@@ -199,24 +205,24 @@ async def test_files_come_along_and_none_is_left_behind(linking_app: LinkingApp)
     turns = Turns(TurnServices(linking_app.store.ledger, AnswerStore(linking_app.store)))
     account_linking = AccountLinking(linking_app.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
     await account_linking.adopt(guest.user, ann)
-    assert files.kept == {"ann/atc_1"}
+    assert files.paths == {"ann/atc_1"}
 
 
 class Folders:
-    """Files, as far as they change hands."""
+    """A fake attachment store that can copy and delete files."""
 
-    def __init__(self, kept: set[str]) -> None:
-        self.kept = kept
+    def __init__(self, paths: set[str]) -> None:
+        self.paths = paths
 
     async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
-        assert f"{context.user.id}/{attachment_id}" in self.kept
-        self.kept.add(f"{user.id}/{attachment_id}")
+        assert f"{context.user.id}/{attachment_id}" in self.paths
+        self.paths.add(f"{user.id}/{attachment_id}")
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        self.kept.discard(f"{context.user.id}/{attachment_id}")
+        self.paths.discard(f"{context.user.id}/{attachment_id}")
 
 
-async def test_a_stage_without_guests_has_no_such_route() -> None:
+async def test_a_stage_without_guests_does_not_have_the_route() -> None:
     store = MemoryStore()
     turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
     app = create_app(

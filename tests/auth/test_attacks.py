@@ -1,4 +1,4 @@
-"""Every attack on a token is the same 401, byte for byte, through the whole app; nothing of it is logged or stored."""
+"""Token attacks through the whole app: every one gets the same 401, byte for byte, and nothing is stored."""
 
 import asyncio
 import logging
@@ -40,18 +40,16 @@ async def ask(chat: Chat, token: str) -> Answer:
     return await chat.as_(token)("threads.create", input=message("hello"))
 
 
-def test_there_are_forty_attacks_and_more() -> None:
+def test_there_are_at_least_forty_attacks() -> None:
     assert len(ATTACKS) >= 40
 
 
-async def test_the_token_that_all_attacks_begin_with_is_sound(chat: Chat, issuer: Issuer) -> None:
+async def test_the_token_that_all_attacks_start_from_is_valid(chat: Chat, issuer: Issuer) -> None:
     assert (await ask(chat, issuer.token())).status == 200
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_an_attack_is_a_401_and_always_the_same_one(
-    chat: Chat, issuer: Issuer, store: MemoryStore, attack: Attack
-) -> None:
+async def test_every_attack_gets_the_same_401(chat: Chat, issuer: Issuer, store: MemoryStore, attack: Attack) -> None:
     answer = await ask(chat, attack(issuer))
     assert (answer.status, answer.body) == (401, EXPECTED)
     assert {name: value for name, value in answer.headers.items() if name != "x-request-id"} == {
@@ -61,10 +59,10 @@ async def test_an_attack_is_a_401_and_always_the_same_one(
         "cache-control": "no-store",
         **SECURITY_HEADERS,
     }
-    assert kept(store) == []
+    assert users_with_rows(store) == []
 
 
-async def test_attacks_do_not_make_us_ask_the_issuer_more_than_once_a_minute(issuer: Issuer) -> None:
+async def test_attacks_fetch_the_issuers_keys_at_most_once_a_minute(issuer: Issuer) -> None:
     keys = IssuerKeys(ISSUER, fetch=issuer.fetch, now=lambda: 0.0)
     authenticate = BearerToken(ISSUER, AUDIENCE, keys=keys)
     before = len(issuer.fetched)
@@ -74,7 +72,7 @@ async def test_attacks_do_not_make_us_ask_the_issuer_more_than_once_a_minute(iss
     assert len(issuer.fetched) - before == 2  # one discovery document, one set of keys
 
 
-async def test_a_token_by_a_key_that_may_be_new_is_a_503_that_says_when_to_try_again() -> None:
+async def test_a_token_signed_by_a_possibly_new_key_is_a_503_with_retry_after() -> None:
     now, other = [0.0], Issuer()
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: now[0])
     chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
@@ -89,14 +87,14 @@ async def test_a_token_by_a_key_that_may_be_new_is_a_503_that_says_when_to_try_a
     assert (await ask(chat, other.token())).status == 200
 
 
-async def test_made_up_keys_cannot_set_off_the_alarm_for_server_errors_and_an_issuer_that_is_down_does() -> None:
+async def test_unknown_keys_do_not_count_as_server_errors_but_an_unreachable_issuer_does() -> None:
     now, other = count(), Issuer()
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: next(now) / 1000)
     chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
     await ask(chat, other.token())
     with metrics_written() as written:
         statuses = {(await ask(chat, other.token(head={"kid": f"made-up-{n}"}))).status for n in range(20)}
-    assert statuses == {401, 503}  # the first one searches, and finds nothing
+    assert statuses == {401, 503}  # the first request fetches the keys in vain
     assert "ServerErrors" not in written.getvalue()
     other.down = True
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: 0.0)
@@ -108,7 +106,7 @@ async def test_made_up_keys_cannot_set_off_the_alarm_for_server_errors_and_an_is
 
 @contextmanager
 def metrics_written() -> Iterator[StringIO]:
-    """What the function writes for CloudWatch while the block lasts."""
+    """Collect the metrics that the function writes inside the block."""
     written = StringIO()
     handler = MetricsHandler(written, service="chat")
     logger = logging.getLogger("lambda_src")
@@ -122,7 +120,7 @@ def metrics_written() -> Iterator[StringIO]:
         logger.setLevel(level)
 
 
-async def test_without_any_keys_the_answer_is_a_503_that_says_when_to_try_again() -> None:
+async def test_without_any_keys_the_answer_is_a_503_with_retry_after() -> None:
     other = Issuer()
     other.down = True
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: 0.0)
@@ -131,6 +129,6 @@ async def test_without_any_keys_the_answer_is_a_503_that_says_when_to_try_again(
     assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "sign_in_unavailable", "1")
 
 
-def kept(store: MemoryStore) -> list[str]:
-    """Whoever has anything."""
+def users_with_rows(store: MemoryStore) -> list[str]:
+    """Return the users for whom anything is stored."""
     return [user for user, rows in store._users.items() if rows.threads or rows.ledger.claims]

@@ -1,4 +1,4 @@
-"""Tokens of the customer's own backend: signed by a key whose public half is a setting, short, for us."""
+"""Backend tokens: JWTs signed by the customer's own backend and verified with public keys from the settings."""
 
 import time
 from typing import Any
@@ -24,33 +24,33 @@ ANN = user_of(NAMESPACE, "ann")
 
 
 def token(key: Any = ED, algorithm: str = "EdDSA", *, kid: str | None = None, **claims: Any) -> str:
-    """A sound token of ten minutes with `claims` over its own (None takes one away)."""
-    sound = {"aud": "chat", "sub": "ann", "exp": int(time.time()) + 600, "email": MARKERS["token"]} | claims
-    payload = {name: value for name, value in sound.items() if value is not None}
+    """Return a valid token for ten minutes, overridden by `claims` (None removes one)."""
+    valid = {"aud": "chat", "sub": "ann", "exp": int(time.time()) + 600, "email": MARKERS["token"]} | claims
+    payload = {name: value for name, value in valid.items() if value is not None}
     return f"Bearer {jwt.encode(payload, key, algorithm=algorithm, headers={} if kid is None else {'kid': kid})}"
 
 
 @pytest.fixture
-def one() -> BackendToken:
+def one_key() -> BackendToken:
     return BackendToken(usable([ED_JWK]), "chat")
 
 
 @pytest.fixture
-def both() -> BackendToken:
+def two_keys() -> BackendToken:
     return BackendToken(usable([ED_JWK, EC_JWK]), "chat")
 
 
-async def test_a_token_by_the_only_key_needs_no_key_id(one: BackendToken) -> None:
-    assert await one(token()) == await one(token(kid="ed")) == ANN
+async def test_with_one_key_a_token_needs_no_key_id(one_key: BackendToken) -> None:
+    assert await one_key(token()) == await one_key(token(kid="ed")) == ANN
 
 
-async def test_with_two_keys_each_signs_under_its_id(both: BackendToken) -> None:
-    assert await both(token(kid="ed")) == await both(token(EC, "ES256", kid="ec")) == ANN
+async def test_with_two_keys_each_is_selected_by_its_id(two_keys: BackendToken) -> None:
+    assert await two_keys(token(kid="ed")) == await two_keys(token(EC, "ES256", kid="ec")) == ANN
 
 
-async def test_the_token_names_its_user_whatever_issuer_it_says(one: BackendToken) -> None:
-    assert await one(token(iss="https://any.test/")) == ANN
-    assert await one(token(sub="bob")) != ANN
+async def test_the_users_id_does_not_depend_on_the_tokens_issuer(one_key: BackendToken) -> None:
+    assert await one_key(token(iss="https://any.test/")) == ANN
+    assert await one_key(token(sub="bob")) != ANN
 
 
 @pytest.mark.parametrize(
@@ -90,21 +90,21 @@ async def test_the_token_names_its_user_whatever_issuer_it_says(one: BackendToke
         "valid-for-hours",
     ],
 )
-async def test_anything_else_is_refused(one: BackendToken, bad: Any) -> None:
+async def test_an_invalid_token_is_refused(one_key: BackendToken, bad: Any) -> None:
     with pytest.raises(AuthError, match="not valid"):
-        await one(bad())
+        await one_key(bad())
 
 
-async def test_with_two_keys_a_token_without_a_key_id_is_refused(both: BackendToken) -> None:
+async def test_with_two_keys_a_token_without_a_key_id_is_refused(two_keys: BackendToken) -> None:
     with pytest.raises(AuthError):
-        await both(token())
+        await two_keys(token())
 
 
-def test_a_public_key_as_an_hmac_secret_is_none_of_ours() -> None:
+def test_a_symmetric_key_in_the_settings_is_not_usable() -> None:
     assert pem(ED)
     assert usable([{"kid": "k", "kty": "oct", "k": "AAAA"}]) == {}
 
 
-def test_a_private_key_that_was_set_by_mistake_is_kept_as_its_public_half() -> None:
+def test_only_the_public_half_of_a_private_key_in_the_settings_is_kept() -> None:
     private: dict[str, Any] = OKPAlgorithm.to_jwk(ED, as_dict=True) | {"kid": "ed"}
     assert isinstance(usable([private])["ed"].key, ed25519.Ed25519PublicKey)

@@ -1,4 +1,4 @@
-"""Guests' tokens: ours alone, expiring, one user each; and what a rotated secret means."""
+"""Guest tokens: minting, expiry, one user per token, and rotation of the signing secret."""
 
 import time
 
@@ -18,8 +18,8 @@ from tests.fakes.issuer import Issuer
 KEY = "k" * 64
 
 
-class Kept:
-    """A secret where it is kept, and how often it was read."""
+class SecretStore:
+    """A fake secret store with a clock; `reads` counts the reads."""
 
     value, reads, now_s = KEY, 0, 1000.0
 
@@ -32,23 +32,23 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def secret_store() -> SecretStore:
+    return SecretStore()
 
 
 @pytest.fixture
-def guests(kept: Kept) -> GuestTokens:
-    return GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now))
+def guests(secret_store: SecretStore) -> GuestTokens:
+    return GuestTokens(Secret(secret_store, oldest_s=OLDEST_S, now=secret_store.now))
 
 
-async def test_each_minted_token_is_a_guest_of_its_own(guests: GuestTokens, kept: Kept) -> None:
+async def test_each_minted_token_is_a_separate_guest(guests: GuestTokens, secret_store: SecretStore) -> None:
     users = [await guests(f"Bearer {(await guests.mint()).token}") for _ in range(5)]
     assert len({user.id for user in users}) == 5
     assert all(user.is_guest for user in users)
-    assert kept.reads == 1
+    assert secret_store.reads == 1
 
 
-async def test_a_token_says_when_it_ends(guests: GuestTokens) -> None:
+async def test_a_token_contains_its_expiry(guests: GuestTokens) -> None:
     minted = await guests.mint()
     claims = jwt.decode(minted.token, options={"verify_signature": False})
     assert claims["exp"] == minted.expires_at
@@ -60,14 +60,14 @@ async def test_a_token_says_when_it_ends(guests: GuestTokens) -> None:
     [{"aud": "chat"}, {"iss": "https://issuer.test/"}, {"exp": 1}, {"exp": None}, {"sub": None}],
     ids=["audience", "issuer", "expired", "never-expires", "no-subject"],
 )
-async def test_what_we_did_not_mint_is_refused(guests: GuestTokens, claims: dict[str, object]) -> None:
+async def test_a_token_that_we_did_not_mint_is_refused(guests: GuestTokens, claims: dict[str, object]) -> None:
     minted = jwt.decode((await guests.mint()).token, options={"verify_signature": False})
     payload = {name: value for name, value in (minted | claims).items() if value is not None}
     with pytest.raises(AuthError):
         await guests(f"Bearer {jwt.encode(payload, KEY, algorithm='HS256')}")
 
 
-async def test_neither_another_secret_nor_another_algorithm_nor_none_will_do(guests: GuestTokens) -> None:
+async def test_another_secret_another_algorithm_and_none_are_refused(guests: GuestTokens) -> None:
     minted = jwt.decode((await guests.mint()).token, options={"verify_signature": False})
     for token in (
         jwt.encode(minted, "o" * 64, algorithm="HS256"),
@@ -80,43 +80,45 @@ async def test_neither_another_secret_nor_another_algorithm_nor_none_will_do(gue
             await guests(f"Bearer {token}")
 
 
-async def test_a_secret_that_another_process_rotated_is_read_again_once(kept: Kept) -> None:
-    here, there = (GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now)) for _ in range(2))
-    await here.mint()
-    kept.value = "n" * 64
-    token = (await there.mint()).token
+async def test_a_secret_rotated_by_another_process_is_read_again_once(secret_store: SecretStore) -> None:
+    first, second = (GuestTokens(Secret(secret_store, oldest_s=OLDEST_S, now=secret_store.now)) for _ in range(2))
+    await first.mint()
+    secret_store.value = "n" * 64
+    token = (await second.mint()).token
     with pytest.raises(AuthError):
-        await here(f"Bearer {token}")  # read a moment ago
-    kept.now_s += REREAD_S
-    assert (await here(f"Bearer {token}")).is_guest
+        await first(f"Bearer {token}")  # it read the secret a moment ago
+    secret_store.now_s += REREAD_S
+    assert (await first(f"Bearer {token}")).is_guest
 
 
-async def test_a_token_of_the_secret_before_is_refused_by_a_process_that_goes_on(kept: Kept) -> None:
-    here = GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now))
-    token = (await here.mint()).token
-    kept.value = "n" * 64
-    kept.now_s += OLDEST_S
+async def test_a_running_process_refuses_tokens_of_the_previous_secret(secret_store: SecretStore) -> None:
+    guests = GuestTokens(Secret(secret_store, oldest_s=OLDEST_S, now=secret_store.now))
+    token = (await guests.mint()).token
+    secret_store.value = "n" * 64
+    secret_store.now_s += OLDEST_S
     with pytest.raises(AuthError):
-        await here(f"Bearer {token}")
-    assert (await here(f"Bearer {(await here.mint()).token}")).is_guest
+        await guests(f"Bearer {token}")
+    assert (await guests(f"Bearer {(await guests.mint()).token}")).is_guest
 
 
-async def test_wrong_tokens_do_not_make_us_read_the_secret_again_and_again(guests: GuestTokens, kept: Kept) -> None:
+async def test_wrong_tokens_do_not_cause_repeated_reads_of_the_secret(
+    guests: GuestTokens, secret_store: SecretStore
+) -> None:
     token = jwt.encode({"sub": "x"}, "o" * 64, algorithm="HS256")
     for _ in range(50):
-        kept.now_s += 1
+        secret_store.now_s += 1
         with pytest.raises(AuthError):
             await guests(f"Bearer {token}")
-    assert kept.reads <= 1 + 50 / REREAD_S + 50 / OLDEST_S
+    assert secret_store.reads <= 1 + 50 / REREAD_S + 50 / OLDEST_S
 
 
-async def test_a_secret_that_is_too_short_lets_nobody_in(kept: Kept, guests: GuestTokens) -> None:
-    kept.value = "short"
+async def test_a_secret_that_is_too_short_mints_no_tokens(secret_store: SecretStore, guests: GuestTokens) -> None:
+    secret_store.value = "short"
     with pytest.raises(UnavailableError):
         await guests.mint()
 
 
-async def test_guests_and_others_sign_in_beside_each_other(guests: GuestTokens) -> None:
+async def test_guest_tokens_work_next_to_another_authenticator(guests: GuestTokens) -> None:
     async def ann(authorization: str | None) -> User:
         if bearer(authorization) != "ann":
             raise AuthError("no")
@@ -125,9 +127,9 @@ async def test_guests_and_others_sign_in_beside_each_other(guests: GuestTokens) 
     either = FirstOf(guests, ann)
     assert await either("Bearer ann") == user_of("i", "ann")
     assert (await either(f"Bearer {(await guests.mint()).token}")).is_guest
-    for nobody in (None, "Bearer bob", "Basic ann"):
+    for header in (None, "Bearer bob", "Basic ann"):
         with pytest.raises(AuthError):
-            await either(nobody)
+            await either(header)
 
 
 def test_a_secret_is_not_printed() -> None:

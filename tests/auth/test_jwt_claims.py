@@ -1,4 +1,4 @@
-"""Who is asking, as tools see it: issuer, subject and the claims that a stage names; and that they go nowhere else."""
+"""JWT claims for tools: issuer, subject and the configured claims, which are neither logged nor stored."""
 
 import dataclasses
 import io
@@ -32,17 +32,17 @@ SUBJECT, CLAIM, ORG = "subject-5e1b7d", "claim-5e1b7d", "org-5e1b7d"
 
 
 def backend_token(**claims: Any) -> str:
-    """A token of the customer's own backend."""
-    sound = {"aud": "chat", "sub": SUBJECT, "exp": int(time.time()) + 600}
-    return jwt.encode(sound | claims, KEY, algorithm="EdDSA")
+    """Return a backend token."""
+    valid = {"aud": "chat", "sub": SUBJECT, "exp": int(time.time()) + 600}
+    return jwt.encode(valid | claims, KEY, algorithm="EdDSA")
 
 
 def backend(*claims: str) -> BackendToken:
-    """Authenticates by such tokens."""
+    """Return the authenticator of such tokens."""
     return BackendToken(usable([JWK]), "chat", claims=claims)
 
 
-async def test_a_token_of_an_issuer_gives_issuer_subject_and_the_named_claims() -> None:
+async def test_an_issuers_token_provides_issuer_subject_and_the_configured_claims() -> None:
     issuer = Issuer()
     keys = IssuerKeys(ISSUER, fetch=issuer.fetch, patience_s=60)
     authenticate = BearerToken(ISSUER, AUDIENCE, keys=keys, claims=["plan", "org", "absent"])
@@ -52,19 +52,19 @@ async def test_a_token_of_an_issuer_gives_issuer_subject_and_the_named_claims() 
     assert user == user_of(ISSUER, "ann")
 
 
-async def test_a_token_of_your_own_backend_gives_its_namespace_as_the_issuer() -> None:
+async def test_a_backend_token_provides_its_namespace_as_the_issuer() -> None:
     user = await backend("plan")(f"Bearer {backend_token(plan='pro', iss='https://any.test/')}")
     assert (user.issuer, user.subject, dict(user.claims)) == (NAMESPACE, SUBJECT, {"plan": "pro"})
 
 
-async def test_a_guest_has_none_of_them_even_beside_other_ways_to_sign_in() -> None:
+async def test_a_guest_has_no_issuer_subject_or_claims_even_next_to_other_sign_in_methods() -> None:
     guests = GuestTokens(Secret(lambda: "x" * 32))
     minted = await guests.mint()
     user = await FirstOf(guests, backend("iss"))(f"Bearer {minted.token}")
     assert (user.is_guest, user.issuer, user.subject, dict(user.claims)) == (True, None, None, {})
 
 
-def test_a_user_of_an_assistant_keeps_them() -> None:
+def test_a_user_at_an_assistant_keeps_issuer_subject_and_claims() -> None:
     user = user_of(ISSUER, "ann", {"plan": "pro"}).at("sales")
     assert (user.issuer, user.subject, user.claims["plan"]) == (ISSUER, "ann", "pro")
 
@@ -74,18 +74,18 @@ def test_claims_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         user.claims["plan"] = "free"  # type: ignore[index] # it must fail
     with pytest.raises(dataclasses.FrozenInstanceError):
-        user.subject = "bob"  # type: ignore[misc] # as above
+        user.subject = "bob"  # type: ignore[misc] # it must fail
 
 
 @pytest.mark.parametrize(
-    ("value", "read"),
+    ("value", "kept"),
     [
         ("pro", "pro"), ("", ""), (7, 7), (1.5, 1.5), (True, True), (["a", "b"], ("a", "b")), ([], ()),
         ("x" * (MAX_CLAIM_CHARS - 2), "x" * (MAX_CLAIM_CHARS - 2)),
     ],
 )  # fmt: skip
-def test_texts_numbers_booleans_and_lists_of_texts_are_read(value: Any, read: Any) -> None:
-    assert chosen({"plan": value}, ["plan"]) == {"plan": read}
+def test_strings_numbers_booleans_and_lists_of_strings_are_kept(value: Any, kept: Any) -> None:
+    assert chosen({"plan": value}, ["plan"]) == {"plan": kept}
 
 
 @pytest.mark.parametrize(
@@ -93,23 +93,23 @@ def test_texts_numbers_booleans_and_lists_of_texts_are_read(value: Any, read: An
     [None, {"a": 1}, ["a", 1], [["a"]], [None], "x" * MAX_CLAIM_CHARS, ["x" * 10] * 100, 10**MAX_CLAIM_CHARS],
     ids=["null", "object", "mixed", "nested", "null-in-list", "long", "long-list", "long-number"],
 )
-def test_any_other_value_is_left_out(value: Any) -> None:
+def test_any_other_value_is_ignored(value: Any) -> None:
     assert chosen({"plan": value, "org": "o"}, ["plan", "org"]) == {"org": "o"}
 
 
-async def test_a_token_with_a_claim_of_10_kb_is_refused_like_any_that_is_too_long() -> None:
+async def test_a_token_with_a_10_kb_claim_is_refused_as_too_long() -> None:
     token = backend_token(plan="x" * 10_000)
     assert len(token) > MAX_TOKEN_CHARS
     with pytest.raises(AuthError):
         await backend("plan")(f"Bearer {token}")
 
 
-async def test_tools_read_them_and_nothing_else_keeps_them(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_tools_can_read_claims_and_nothing_logs_or_stores_them(capfd: pytest.CaptureFixture[str]) -> None:
     seen: list[User] = []
 
     @function_tool
     def whoami(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
-        """Who is asking."""
+        """Return who the user is."""
         seen.append(chat.context.request_context.user)
         return "known"
 
@@ -133,17 +133,17 @@ async def test_tools_read_them_and_nothing_else_keeps_them(capfd: pytest.Capture
     logged = [json.loads(line) for line in stream.getvalue().splitlines()]
     ignored = [(line["kind"], line["reason"]) for line in logged if line.get("message") == "claim_ignored"]
     assert set(ignored) == {("big", "length"), ("odd", "type")}
-    told = "".join(capfd.readouterr()) + stream.getvalue() + answer.body.decode() + repr(user)
-    kept = repr(vars(store)) + everything_in(store)
+    output = "".join(capfd.readouterr()) + stream.getvalue() + answer.body.decode() + repr(user)
+    stored = repr(vars(store)) + everything_in(store)
     for marker in (SUBJECT, CLAIM, ORG):
-        assert marker not in told
-        assert marker not in kept
-    assert user.id in kept
-    assert user.id in told
+        assert marker not in output
+        assert marker not in stored
+    assert user.id in stored
+    assert user.id in output
 
 
 def everything_in(value: object, depth: int = 0) -> str:
-    """The texts that an object holds, some levels down: rows, journals and ledgers of a store in memory."""
+    """Return all text in an object, some levels deep: rows, journals and ledgers of a memory store."""
     if depth > 8:
         return ""
     if isinstance(value, dict):
@@ -155,5 +155,5 @@ def everything_in(value: object, depth: int = 0) -> str:
     if hasattr(value, "__dict__"):
         return everything_in(vars(value), depth + 1)
     if dataclasses.is_dataclass(value):
-        return "".join(everything_in(getattr(value, one.name), depth + 1) for one in dataclasses.fields(value))
+        return "".join(everything_in(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value))
     return str(value)

@@ -1,4 +1,4 @@
-"""Bearer tokens: who gets in, who does not, and what happens while the issuer is away."""
+"""OIDC bearer tokens: which are accepted, how the issuer's keys are cached and rotated, and issuer outages."""
 
 import asyncio
 import json
@@ -39,21 +39,23 @@ def authenticate(issuer: Issuer, clock: Clock) -> BearerToken:
     return BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=issuer.fetch, now=clock, patience_s=60))
 
 
-async def test_a_sound_token_names_its_user(issuer: Issuer, authenticate: BearerToken) -> None:
+async def test_a_valid_token_identifies_its_user(issuer: Issuer, authenticate: BearerToken) -> None:
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
     assert await authenticate(f"bearer {issuer.token(aud=['other', AUDIENCE])}") == user_of(ISSUER, "ann")
 
 
-async def test_a_cognito_access_token_says_client_id_instead_of_aud(issuer: Issuer, authenticate: BearerToken) -> None:
+async def test_a_cognito_access_token_is_accepted_with_client_id_instead_of_aud(
+    issuer: Issuer, authenticate: BearerToken
+) -> None:
     token = issuer.token(aud=None, client_id=AUDIENCE, token_use="access")
     assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
 
 
 @pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"])
-async def test_an_access_token_may_name_its_kind_in_any_case(
+async def test_the_typ_header_of_an_access_token_is_case_insensitive(
     issuer: Issuer, authenticate: BearerToken, typ: str | None
 ) -> None:
-    token = issuer.token(head={"typ": typ})  # PyJWT leaves it out when it is None
+    token = issuer.token(head={"typ": typ})  # PyJWT omits it if it is None
     assert jwt.get_unverified_header(token).get("typ") == typ
     assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
 
@@ -62,7 +64,7 @@ async def test_a_keycloak_access_token_is_accepted(issuer: Issuer, authenticate:
     assert await authenticate(f"Bearer {issuer.token(typ='Bearer', azp='page', sid='s')}") == user_of(ISSUER, "ann")
 
 
-def test_a_user_is_one_issuers_subject_and_tells_nothing() -> None:
+def test_user_ids_are_unique_per_issuer_subject_and_assistant_and_reveal_nothing() -> None:
     people = {user_of(i, s).at(c).id for i in ("a", "b") for s in ("a", "b", "a|b") for c in ("", "a")}
     assert len(people) == 12
     assert user_of("i", "ann@example.com").id.isalnum()
@@ -72,25 +74,25 @@ def test_a_user_is_one_issuers_subject_and_tells_nothing() -> None:
     "header",
     [None, "", "Bearer", "Bearer ", "Basic YTpi", "Bearer a.b.c", "Bearer ...", "Bearer \x00", "Bearer é", "token"],
 )
-async def test_no_token_or_no_jwt_is_refused(authenticate: BearerToken, header: str | None) -> None:
+async def test_a_missing_token_or_one_that_is_not_a_jwt_is_refused(
+    authenticate: BearerToken, header: str | None
+) -> None:
     with pytest.raises(AuthError):
         await authenticate(header)
 
 
-async def test_a_token_just_over_or_not_quite_valid_is_forgiven_a_minute(
-    issuer: Issuer, authenticate: BearerToken
-) -> None:
+async def test_expiry_and_not_before_have_a_minute_of_leeway(issuer: Issuer, authenticate: BearerToken) -> None:
     now = int(time.time())
     for token in (issuer.token(exp=now - LEEWAY_S // 2), issuer.token(nbf=now + LEEWAY_S // 2)):
         assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
 
 
-async def test_an_rsa_key_beside_the_other_one_serves_too(issuer: Issuer, authenticate: BearerToken) -> None:
+async def test_an_rsa_key_works_next_to_an_ec_key(issuer: Issuer, authenticate: BearerToken) -> None:
     token = jwt.encode(issuer.claims(), RSA_KEY, algorithm="RS256", headers={"kid": "rsa-1"})
     assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
 
 
-async def test_keys_are_asked_for_once_and_again_when_they_are_old(
+async def test_keys_are_fetched_once_and_again_when_they_are_old(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     for _ in range(5):
@@ -101,21 +103,21 @@ async def test_keys_are_asked_for_once_and_again_when_they_are_old(
     assert len(issuer.fetched) == 4
 
 
-async def test_a_rotated_key_is_found_at_once_but_unknown_keys_cannot_hammer_the_issuer(
+async def test_a_rotated_key_is_fetched_at_once_but_unknown_keys_cannot_flood_the_issuer(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
     clock.now_s += REFETCH_S
     issuer.rotate("key-2")
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
-    asked = len(issuer.fetched)
+    fetches = len(issuer.fetched)
     for number in range(50):
         with pytest.raises(AuthError):
             await authenticate(f"Bearer {issuer.token(head={'kid': f'unknown-{number}'})}")
-    assert len(issuer.fetched) == asked
+    assert len(issuer.fetched) == fetches
 
 
-async def test_a_new_key_is_found_however_recently_the_keys_were_read(
+async def test_a_new_key_is_fetched_even_if_the_keys_were_just_read(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
@@ -124,7 +126,7 @@ async def test_a_new_key_is_found_however_recently_the_keys_were_read(
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
 
 
-async def test_a_key_newer_than_the_last_search_is_unknown_until_the_issuer_may_be_asked_again(
+async def test_a_key_newer_than_the_last_fetch_is_unknown_until_the_next_fetch_is_allowed(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
@@ -139,19 +141,19 @@ async def test_a_key_newer_than_the_last_search_is_unknown_until_the_issuer_may_
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
 
 
-async def test_made_up_keys_are_never_a_fault_of_ours_and_ask_the_issuer_once_a_minute(
+async def test_unknown_keys_are_refused_and_fetch_the_issuers_keys_once_a_minute(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
-    asked = len(issuer.fetched)
-    for number in range(120):  # one each second, a new key each time
+    fetches = len(issuer.fetched)
+    for number in range(120):  # every second with a new key
         with pytest.raises(AuthError):
             await authenticate(f"Bearer {issuer.token(head={'kid': f'made-up-{number}'})}")
         clock.now_s += 1
-    assert len(issuer.fetched) - asked == 2 * 2  # searches, of two documents each
+    assert len(issuer.fetched) - fetches == 2 * 2  # two fetches of two documents each
 
 
-async def test_a_key_that_is_unknown_while_the_issuer_is_down_may_be_new(
+async def test_an_unknown_key_while_the_issuer_is_down_may_be_new(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
@@ -163,7 +165,7 @@ async def test_a_key_that_is_unknown_while_the_issuer_is_down_may_be_new(
 
 
 @pytest.mark.parametrize("token", ["withdrawn key", "another issuer"])
-async def test_a_token_that_no_new_key_can_have_signed_is_refused_at_once(
+async def test_a_token_that_a_new_key_cannot_have_signed_is_refused_at_once(
     issuer: Issuer, authenticate: BearerToken, clock: Clock, token: str
 ) -> None:
     before = issuer.token()
@@ -178,7 +180,7 @@ async def test_a_token_that_no_new_key_can_have_signed_is_refused_at_once(
 
 
 @pytest.mark.parametrize("token", ["c2VjcmV0", "v4.local.c2VjcmV0.c2VjcmV0", "a.b.c.d.e"])
-async def test_the_log_says_once_what_to_change_where_access_tokens_are_not_jwts(
+async def test_opaque_access_tokens_log_one_warning_that_says_what_to_change(
     authenticate: BearerToken, caplog: pytest.LogCaptureFixture, token: str
 ) -> None:
     for _ in range(2):
@@ -189,7 +191,7 @@ async def test_the_log_says_once_what_to_change_where_access_tokens_are_not_jwts
     assert token not in str(vars(warning))
 
 
-async def test_known_keys_outlive_the_issuers_outage_for_a_day(
+async def test_cached_keys_stay_valid_for_a_day_of_an_issuer_outage(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
@@ -216,7 +218,7 @@ def test_keys_are_read_over_https_only(url: str) -> None:
         fetch_https(url)
 
 
-async def test_a_key_that_nobody_can_read_locks_nobody_out(issuer: Issuer) -> None:
+async def test_unreadable_keys_in_the_key_set_are_ignored(issuer: Issuer) -> None:
     documents = issuer.documents()
     documents["keys"]["keys"][:0] = [
         {"kid": "a", "kty": "EC", "crv": "P-999", "x": "AA", "y": "AA"},
@@ -233,15 +235,13 @@ async def test_a_key_that_nobody_can_read_locks_nobody_out(issuer: Issuer) -> No
     assert [await keys.key(kid) for kid in "abcdf"] == [None] * 5
 
 
-async def test_whoever_has_a_key_that_serves_does_not_wait_for_an_issuer_that_is_slow(
-    issuer: Issuer, clock: Clock
-) -> None:
-    asked, answer = asyncio.Event(), asyncio.Event()
+async def test_tokens_with_a_cached_key_do_not_wait_for_a_slow_issuer(issuer: Issuer, clock: Clock) -> None:
+    requested, answer = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def slow(url: str) -> bytes:
         if clock.now_s > 1000.0:
-            loop.call_soon_threadsafe(asked.set)
+            loop.call_soon_threadsafe(requested.set)
             asyncio.run_coroutine_threadsafe(answer.wait(), loop).result()
         return issuer.fetch(url)
 
@@ -249,14 +249,14 @@ async def test_whoever_has_a_key_that_serves_does_not_wait_for_an_issuer_that_is
     await authenticate(f"Bearer {issuer.token()}")
     clock.now_s += KEYS_FRESH_S
     first = asyncio.create_task(authenticate(f"Bearer {issuer.token()}"))
-    await asked.wait()
+    await requested.wait()
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
     assert not first.done()
     answer.set()
     assert await first == user_of(ISSUER, "ann")
 
 
-async def test_who_asks_a_silent_issuer_for_newer_keys_loses_patience_and_the_next_has_what_came(
+async def test_a_refresh_from_a_silent_issuer_times_out_and_its_result_is_used_later(
     issuer: Issuer, clock: Clock
 ) -> None:
     answers = threading.Event()
@@ -275,13 +275,13 @@ async def test_who_asks_a_silent_issuer_for_newer_keys_loses_patience_and_the_ne
     for _ in range(3):
         assert await authenticate(f"Bearer {before}") == user_of(ISSUER, "ann")
     answers.set()
-    assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")  # who has no key waits for it
+    assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")  # without the key it waits
     assert len(issuer.fetched) == 4
     with pytest.raises(AuthError):
         await authenticate(f"Bearer {before}")
 
 
-# An issuer behind a real socket
+# With an issuer on a real socket
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def served() -> Iterator[ServedIssuer]:
 
 
 def over_http(served: ServedIssuer, clock: Clock) -> BearerToken:
-    """Patient while the issuer is well, so that a busy machine fails no test; then given up after a moment."""
+    """Authenticate over HTTP, with a long timeout while the issuer is well (machines may be slow), else a short one."""
 
     def http(url: str) -> bytes:
         return fetch(url, scheme="http", timeout_s=30.0 if served.mood == "well" else 0.2)
@@ -312,7 +312,7 @@ MOODS: list[Mood] = ["down", "silent", "dripping", "huge", "redirecting", "broke
 
 
 @pytest.mark.parametrize("mood", MOODS)
-async def test_whatever_an_issuer_does_known_keys_go_on_serving_and_without_any_it_is_a_503(
+async def test_during_an_outage_cached_keys_keep_working_and_without_keys_the_answer_is_a_503(
     served: ServedIssuer, clock: Clock, mood: Mood
 ) -> None:
     authenticate, newcomer = over_http(served, clock), over_http(served, clock)

@@ -1,4 +1,4 @@
-"""ChatKit's private methods that the server overrides or calls: each test fails when an update changes one of them."""
+"""ChatKit's private methods that our server overrides or calls: these tests fail when an update changes one."""
 
 import inspect
 import json
@@ -31,7 +31,7 @@ from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import message, server_with
 
 ANN = RequestContext(User("ann"), "r")
-HELP = "chatkit.server has changed: compare its method with lambda_src/chat/server.py, then correct both this and that"
+HELP = "chatkit.server has changed: compare its method with lambda_src/chat/server.py, then update both"
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,15 @@ HELP = "chatkit.server has changed: compare its method with lambda_src/chat/serv
         ("_serialize", ["self", "obj"], inspect.isfunction),
     ],
 )
-def test_a_private_method_of_chatkit_is_what_the_server_takes_it_for(
-    name: str, parameters: list[str], kind: Any
-) -> None:
+def test_a_private_method_of_chatkit_has_the_expected_signature(name: str, parameters: list[str], kind: Any) -> None:
     method = getattr(ChatKitServer, name, None)
     assert method is not None, f"{name} is gone. {HELP}"
-    assert list(inspect.signature(method).parameters) == parameters, f"{name} is called another way. {HELP}"
-    assert kind(method), f"{name} is another kind of function. {HELP}"
+    assert list(inspect.signature(method).parameters) == parameters, f"{name} has other parameters. {HELP}"
+    assert kind(method), f"{name} is a different kind of function. {HELP}"
 
 
 class Recording(ChatServer):
-    """Notes which of the two overridden methods upstream's `process` calls."""
+    """Records which of the two overridden methods upstream's `process` calls."""
 
     def __init__(self, server: ChatServer) -> None:
         self.__dict__.update(server.__dict__)
@@ -72,7 +70,7 @@ class Recording(ChatServer):
         return super()._serialize(obj)
 
 
-async def test_chatkit_streams_through_both_methods_and_writes_what_the_shortcut_writes() -> None:
+async def test_chatkit_calls_both_methods_and_produces_the_same_events_as_the_shortcut() -> None:
     server = Recording(server_with(MemoryStore()))
     body = json.dumps({"type": "threads.create", "params": {"input": message("hi")}})
     result = await server.process(body, ANN)
@@ -86,7 +84,7 @@ async def test_chatkit_streams_through_both_methods_and_writes_what_the_shortcut
 
 
 def shape(event: bytes) -> tuple[str, list[str]]:
-    """The type and the fields of an encoded event: what is the same in two turns."""
+    """Return the type and field names of an encoded event, which are equal in two turns."""
     assert event.startswith(b"data: {")
     assert event.endswith(b"}\n\n")
     decoded = json.loads(event.removeprefix(b"data: "))
@@ -104,12 +102,12 @@ def answer(created_at: datetime) -> ThreadItemDoneEvent:
 
 
 def test_a_text_delta_is_the_same_in_both_encodings() -> None:
-    """The server leaves it to upstream's, which is faster."""
+    """The server uses upstream's encoding for deltas, which is faster."""
     server = server_with(MemoryStore())
     assert server._serialize(DELTA) == chatkit_json.encoded(DELTA), HELP
 
 
-def test_the_servers_encoding_differs_from_chatkits_in_nothing_but_the_times() -> None:
+def test_the_servers_encoding_differs_from_chatkits_only_in_times() -> None:
     server = server_with(MemoryStore())
     naive, aware = datetime(2026, 1, 1, 12), datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
     for created_at in (naive, aware):
@@ -120,17 +118,17 @@ def test_the_servers_encoding_differs_from_chatkits_in_nothing_but_the_times() -
         assert ours == upstream, HELP
 
 
-async def test_a_message_whose_thread_was_read_ahead_makes_the_events_that_chatkit_makes() -> None:
-    """The server calls two private methods then, instead of `_process_streaming_impl`."""
+async def test_a_message_with_a_preloaded_thread_produces_the_same_events_as_chatkit() -> None:
+    """In that case the server calls two private methods instead of `_process_streaming_impl`."""
     shapes = []
-    for is_ahead in (False, True):
+    for is_preloaded in (False, True):
         server = server_with(store := MemoryStore())
         created = [event async for event in server._process_streaming_impl(create(), ANN)]
         first = created[0]
         assert isinstance(first, ThreadCreatedEvent)
         thread = await store.load_thread(first.thread.id, context=ANN)
         request = add(thread)
-        if is_ahead:
+        if is_preloaded:
             item = await server._build_user_message_item(request.params.input, thread, ANN)
             events = [event async for event in server._process_new_thread_item_respond(thread, item, ANN)]
         else:
@@ -144,6 +142,6 @@ def create() -> ThreadsCreateReq:
 
 
 def add(thread: ThreadMetadata) -> ThreadsAddUserMessageReq:
-    words = UserMessageInput.model_validate(message("more"))
-    params = {"thread_id": thread.id, "input": words.model_dump()}
+    user_input = UserMessageInput.model_validate(message("more"))
+    params = {"thread_id": thread.id, "input": user_input.model_dump()}
     return ThreadsAddUserMessageReq.model_validate({"type": "threads.add_user_message", "params": params})

@@ -1,4 +1,4 @@
-"""Prewarming: the whole chat path is walked before the first request; what fails there does not end the function."""
+"""Prewarming: a canned turn runs the whole chat path before the first request, and its failures are only logged."""
 
 import logging
 from typing import Any
@@ -21,10 +21,10 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import known_by_name, served, server_with
 
-EVENTS = range(8, 13)  # thread, message, options, then what a tool call and five words make; words may be joined
+EVENTS = range(8, 13)  # thread, message, options, then the events of a tool call and five words, which may be joined
 
 
-def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LazyChatServer:
+def lazy_server(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LazyChatServer:
     def load() -> Any:
         built.append("server")
         return server_with(store)
@@ -36,7 +36,7 @@ def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | Non
 def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:
     def build_agent() -> Agent[Any]:
         if fails:
-            raise ModuleNotFoundError("a package of the user's that is not there")
+            raise ModuleNotFoundError("a missing package of the user's")
         built.append("agent")
         return Agent(name="Test")
 
@@ -47,17 +47,17 @@ def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:
     return AgentDispatcher(build_agent, build_run_config=build_run_config)
 
 
-async def test_the_canned_turn_goes_the_whole_way() -> None:
+async def test_the_canned_turn_runs_to_its_end() -> None:
     assert await prewarm.canned_turn() in EVENTS
 
 
-async def test_the_server_and_the_users_agent_are_ready_but_no_key_was_read() -> None:
+async def test_prewarming_builds_the_server_and_the_agent_but_reads_no_key() -> None:
     built: list[str] = []
-    await prewarm.prewarm(late(MemoryStore(), built))
+    await prewarm.prewarm(lazy_server(MemoryStore(), built))
     assert built == ["server", "agent"]
 
 
-async def test_the_first_message_builds_no_second_agent() -> None:
+async def test_the_first_message_reuses_the_prewarmed_agent() -> None:
     built: list[str] = []
     dispatcher = dispatching(built)
     await dispatcher.prepare()
@@ -65,30 +65,30 @@ async def test_the_first_message_builds_no_second_agent() -> None:
     assert built == ["agent", "key"]
 
 
-async def test_an_agent_that_cannot_be_built_is_told_by_its_kind_and_met_again(
+async def test_an_agent_that_cannot_be_built_is_logged_by_type_and_fails_again_on_first_use(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     built: list[str] = []
     dispatcher = dispatching(built, fails=True)
     with caplog.at_level(logging.WARNING, "lambda_src.chat.prewarm"):
-        await prewarm.prewarm(late(MemoryStore(), built, dispatcher))
+        await prewarm.prewarm(lazy_server(MemoryStore(), built, dispatcher))
     [record] = caplog.records
     assert (record.getMessage(), vars(record)["error_type"]) == ("prewarm_failed", "ModuleNotFoundError")
     with pytest.raises(ModuleNotFoundError):
         await dispatcher.ensure_initialized()
 
 
-async def test_nothing_of_it_reaches_the_store_of_the_deployment() -> None:
+async def test_prewarming_stores_nothing() -> None:
     store = MemoryStore()
-    await prewarm.prewarm(late(store, []))
+    await prewarm.prewarm(lazy_server(store, []))
     assert not [record async for record in store.export_user(prewarm.NOBODY)]
 
 
-async def test_it_runs_when_the_app_starts_before_any_request() -> None:
-    ran: list[str] = []
+async def test_prewarming_runs_at_startup_before_any_request() -> None:
+    calls: list[str] = []
 
     async def prewarming() -> None:
-        ran.append("prewarm")
+        calls.append("prewarm")
 
     store = MemoryStore()
     app = create_app(
@@ -99,10 +99,10 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
         prewarm=prewarming,
     )
     async with app.router.lifespan_context(app):
-        assert ran == ["prewarm"]
+        assert calls == ["prewarm"]
 
 
-def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() -> None:
+def test_disabled_tracing_builds_no_trace_exporter() -> None:
     before = get_trace_provider()
     try:
         providers.trace_nothing()
@@ -115,7 +115,7 @@ def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() ->
         agents.set_trace_provider(before)
 
 
-def test_all_model_clients_share_one_reading_of_the_authorities() -> None:
-    one, other = providers.openai_client("a"), providers.openai_client("b")
-    pools = [client._client._transport._pool for client in (one, other)]  # type: ignore[attr-defined]
+def test_all_model_clients_share_one_ssl_context() -> None:
+    clients = providers.openai_client("a"), providers.openai_client("b")
+    pools = [client._client._transport._pool for client in clients]  # type: ignore[attr-defined]
     assert pools[0]._ssl_context is pools[1]._ssl_context is providers.TRUSTED

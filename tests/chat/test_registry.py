@@ -1,4 +1,4 @@
-"""Several assistants behind one function: what is said to one is seen there only, and each has what is its own."""
+"""Several assistants in one function: separate threads, tools, actions, models and quotas per assistant."""
 
 import json
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ ASSISTANTS = {
 }
 
 
-class At(Chat):
+class AssistantChat(Chat):
     """A client of one assistant."""
 
     def __init__(self, app: FastAPI, user: str | None = "ann", name: str = "") -> None:
@@ -77,26 +77,26 @@ def app() -> FastAPI:
 
 
 @pytest.fixture
-def main(app: FastAPI) -> At:
-    return At(app)
+def main(app: FastAPI) -> AssistantChat:
+    return AssistantChat(app)
 
 
 @pytest.fixture
-def sales(app: FastAPI) -> At:
-    return At(app, name="sales")
+def sales(app: FastAPI) -> AssistantChat:
+    return AssistantChat(app, name="sales")
 
 
-async def test_each_answers_with_its_own_tools(main: At, sales: At) -> None:
+async def test_each_assistant_uses_its_own_tools(main: AssistantChat, sales: AssistantChat) -> None:
     sold = await sales("threads.create", input=message("please sell socks"))
     unsold = await main("threads.create", input=message("please sell socks"))
     assert "sold" in items_of(sold)[-1]["content"][0]["text"]
     assert "sold" not in items_of(unsold)[-1]["content"][0]["text"]
 
 
-async def test_each_lists_its_own_threads(main: At, sales: At) -> None:
-    mine, theirs = [thread_of(await one("threads.create", input=message("hi"))) for one in (main, sales)]
-    assert [t["id"] for t in (await main("threads.list")).json["data"]] == [mine]
-    assert [t["id"] for t in (await sales("threads.list")).json["data"]] == [theirs]
+async def test_each_assistant_lists_its_own_threads(main: AssistantChat, sales: AssistantChat) -> None:
+    main_thread, sales_thread = [await create_thread(chat) for chat in (main, sales)]
+    assert [t["id"] for t in (await main("threads.list")).json["data"]] == [main_thread]
+    assert [t["id"] for t in (await sales("threads.list")).json["data"]] == [sales_thread]
 
 
 REQUESTS: list[tuple[str, Mapping[str, Any]]] = [
@@ -111,22 +111,26 @@ REQUESTS: list[tuple[str, Mapping[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("operation", "params"), REQUESTS, ids=[operation for operation, _ in REQUESTS])
-@pytest.mark.parametrize("asked", ["main", "sales"])
-async def test_a_thread_of_another_assistant_is_missing_to_the_byte(
-    app: FastAPI, operation: str, params: Mapping[str, Any], asked: str
+@pytest.mark.parametrize("requested", ["main", "sales"])
+async def test_a_thread_of_another_assistant_looks_missing(
+    app: FastAPI, operation: str, params: Mapping[str, Any], requested: str
 ) -> None:
-    here, there = (At(app), At(app, name="sales")) if asked == "main" else (At(app, name="sales"), At(app))
-    begun = await there("threads.create", input=message("hi"))
-    before = (await there("threads.get_by_id", thread_id=thread_of(begun))).body
-    named = {key: [items_of(begun)[0]["id"]] if value == ["ITEM"] else value for key, value in params.items()}
-    named = {key: items_of(begun)[0]["id"] if value == "ITEM" else value for key, value in named.items()}
-    other = await here(operation, thread_id=thread_of(begun), **named)
-    unknown = await here(operation, thread_id="thr_no", **named)
-    assert (other.status, other.body) == (unknown.status, unknown.body)
-    assert (await there("threads.get_by_id", thread_id=thread_of(begun))).body == before
+    assistant, other = (
+        (AssistantChat(app), AssistantChat(app, name="sales"))
+        if requested == "main"
+        else (AssistantChat(app, name="sales"), AssistantChat(app))
+    )
+    created = await other("threads.create", input=message("hi"))
+    before = (await other("threads.get_by_id", thread_id=thread_of(created))).body
+    named = {key: [items_of(created)[0]["id"]] if value == ["ITEM"] else value for key, value in params.items()}
+    named = {key: items_of(created)[0]["id"] if value == "ITEM" else value for key, value in named.items()}
+    foreign = await assistant(operation, thread_id=thread_of(created), **named)
+    unknown = await assistant(operation, thread_id="thr_no", **named)
+    assert (foreign.status, foreign.body) == (unknown.status, unknown.body)
+    assert (await other("threads.get_by_id", thread_id=thread_of(created))).body == before
 
 
-async def test_a_turn_is_stopped_resumed_and_seen_at_its_own_assistant_only(app: FastAPI) -> None:
+async def test_a_turn_can_be_stopped_resumed_and_seen_only_at_its_own_assistant(app: FastAPI) -> None:
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as http:
         http.headers["authorization"] = "Bearer ann"
@@ -141,43 +145,43 @@ async def test_a_turn_is_stopped_resumed_and_seen_at_its_own_assistant_only(app:
             assert (await http.post(f"{root}/stop", json={"turn_id": turn})).json() == {"stopped": False}
 
 
-async def test_each_has_its_own_buttons(main: At, sales: At) -> None:
+async def test_each_assistant_has_its_own_actions(main: AssistantChat, sales: AssistantChat) -> None:
     press = {"action": {"type": "order.ship", "payload": None}}
-    shipped = await sales("threads.custom_action", thread_id=await begun(sales), **press)
+    shipped = await sales("threads.custom_action", thread_id=await create_thread(sales), **press)
     assert [item["type"] for item in items_of(shipped)] == ["widget"]
-    refused = await main("threads.custom_action", thread_id=await begun(main), **press)
+    refused = await main("threads.custom_action", thread_id=await create_thread(main), **press)
     assert "is not registered" in refused.of("error")[0]["message"]
 
 
-async def begun(one: At) -> str:
-    return thread_of(await one("threads.create", input=message("hi")))
+async def create_thread(chat: AssistantChat) -> str:
+    return thread_of(await chat("threads.create", input=message("hi")))
 
 
-async def test_each_offers_its_own_models(main: At, sales: At) -> None:
-    asked = {**message("hi"), "inference_options": {"model": "small"}}
-    assert (await sales("threads.create", input=asked)).status == 200
-    assert (await main("threads.create", input=asked)).status == 422
+async def test_each_assistant_offers_its_own_models(main: AssistantChat, sales: AssistantChat) -> None:
+    user_message = {**message("hi"), "inference_options": {"model": "small"}}
+    assert (await sales("threads.create", input=user_message)).status == 200
+    assert (await main("threads.create", input=user_message)).status == 422
 
 
-async def test_each_counts_its_own_messages(main: At, sales: At) -> None:
-    said = [(await sales("threads.create", input=message(text))).status for text in ("one", "two", "three")]
-    assert said == [200, 200, 429]
+async def test_each_assistant_counts_its_own_messages(main: AssistantChat, sales: AssistantChat) -> None:
+    statuses = [(await sales("threads.create", input=message(text))).status for text in ("one", "two", "three")]
+    assert statuses == [200, 200, 429]
     assert (await main("threads.create", input=message("one"))).status == 200
 
 
 @pytest.mark.parametrize("name", ["support", "Sales", "sales.", "sa les", "é", "sales%00", "x" * 400])
-async def test_a_name_that_nobody_has_is_404_in_words(app: FastAPI, name: str) -> None:
+async def test_an_unknown_assistant_is_a_404_with_a_message(app: FastAPI, name: str) -> None:
     for path, method in (("", "POST"), ("/stop", "POST"), ("/turns/x/events", "GET"), ("/threads/x/turn", "GET")):
         answer = await Chat(app).post(b"{}", path=f"/chatkit/{name}{path}", method=method)
         assert (answer.status, answer.json["message"]) == (404, "There is no assistant with this name.")
 
 
-async def test_nobody_learns_names_without_signing_in(app: FastAPI) -> None:
-    answers = {(await At(app, None, name)("threads.list")).body for name in ("", "sales", "support")}
+async def test_assistant_names_are_hidden_without_signing_in(app: FastAPI) -> None:
+    answers = {(await AssistantChat(app, None, name)("threads.list")).body for name in ("", "sales", "support")}
     assert len(answers) == 1
 
 
-async def test_the_folder_is_not_loaded_for_the_only_assistant() -> None:
+async def test_the_assistants_folder_is_not_loaded_for_the_default_assistant() -> None:
     def load() -> Any:
         raise AssertionError("loaded")
 
@@ -202,7 +206,7 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("agents", "words"), WRONG, ids=lambda value: str(value)[:30])
-def test_a_table_that_is_wrong_is_refused_in_words(agents: Any, words: str) -> None:
+def test_an_invalid_table_of_assistants_is_a_clear_error(agents: Any, words: str) -> None:
     with pytest.raises(TypeError, match=words):
         checked(agents)
 

@@ -1,4 +1,4 @@
-"""Invocations that are no HTTP request, and the sweeping behind a delete."""
+"""Scheduled and other non-HTTP events, and sweeping after a delete."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from lambda_src.store.ports import Erased
 
 
 class Clock:
-    """Lambda's context and a monotonic clock in one: time goes on by itself, a second a look."""
+    """A Lambda context and a monotonic clock in one; every call advances it by a second."""
 
     def __init__(self, remaining_ms: int = 10_000) -> None:
         self.remaining_ms = remaining_ms
@@ -29,7 +29,7 @@ class Clock:
 
 
 class EndlessSweeps:
-    """A Sweeps that never runs out of work: it goes on until it is told to stop."""
+    """A fake Sweeps with endless work: it continues until it is told to stop."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -58,15 +58,15 @@ async def test_a_delete_sweeps_for_a_bounded_time() -> None:
     assert sweeps.batches == AFTER_A_DELETE_S - 1
 
 
-async def test_a_store_with_nothing_to_sweep_says_so() -> None:
+async def test_a_store_with_nothing_to_sweep_returns_zeros() -> None:
     assert await Events(MemoryStore())({"chat": "sweep"}, Clock()) == {"swept": 0, "orphans": 0, "moved": 0}
 
 
-async def test_a_monitor_is_answered() -> None:
+async def test_the_health_event_is_answered() -> None:
     assert await Events(MemoryStore())({"chat": "health"}, Clock()) == {"status": "healthy", "service": "chat"}
 
 
-async def test_word_from_api_gateway_that_a_stream_has_ended_is_harmless() -> None:
+async def test_api_gateways_event_at_the_end_of_a_stream_is_ignored() -> None:
     event = {"invokeCompletionStatus": "Success", "requestId": "01234567-89ab-cdef-0123-456789abcdef"}
     assert await Events(MemoryStore())(event, Clock()) is None
 

@@ -1,4 +1,4 @@
-"""The JSON answers that need no server are those of ChatKit's own, byte for byte; and the events are too."""
+"""Store requests answered without loading the chat server: byte for byte equal to ChatKit's answers."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ MISSING = [
 
 
 async def filled() -> MemoryStore:
-    """Three threads of Ann's; the first has an item of every kind, hidden ones too."""
+    """Return a store with three threads of ann's; the first has an item of every kind, including hidden ones."""
     store = MemoryStore(clock=iter(range(10**18, 10**19)).__next__)
     for number in (1, 2, 3):
         await store.save_thread(thread_of(f"thr_{number}", title=f"No. {number}"), ANN)
@@ -54,21 +54,21 @@ async def filled() -> MemoryStore:
 
 
 def request_of(body: dict[str, Any]) -> NonStreamingReq:
-    request: NonStreamingReq = request_parsing.parse(json.dumps(body).encode())  # type: ignore[assignment]  # none streams
+    request: NonStreamingReq = request_parsing.parse(json.dumps(body).encode())  # type: ignore[assignment]  # none of them streams
     return request
 
 
 @pytest.mark.parametrize("body", REQUESTS, ids=lambda body: f"{body['type']} {body['params']}")
-async def test_an_answer_is_chatkits_own(body: dict[str, Any]) -> None:
-    store, same = await filled(), await filled()
+async def test_an_answer_equals_chatkits(body: dict[str, Any]) -> None:
+    store, copy = await filled(), await filled()
     ours = await StoreRequests(store, store).answer(request_of(body), ANN)
-    theirs: Any = await server_with(same).process(json.dumps(body), ANN)
-    assert ours == theirs.json
-    assert [one async for one in store.export_user(ANN)] == [one async for one in same.export_user(ANN)]
+    upstream: Any = await server_with(copy).process(json.dumps(body), ANN)
+    assert ours == upstream.json
+    assert [row async for row in store.export_user(ANN)] == [row async for row in copy.export_user(ANN)]
 
 
 @pytest.mark.parametrize("body", MISSING, ids=lambda body: body["type"])
-async def test_what_chatkit_does_not_find_is_not_found(body: dict[str, Any]) -> None:
+async def test_what_is_missing_for_chatkit_is_missing(body: dict[str, Any]) -> None:
     store = await filled()
     for answering in (
         StoreRequests(store, store).answer(request_of(body), ANN),
@@ -87,18 +87,18 @@ async def test_what_chatkit_does_not_find_is_not_found(body: dict[str, Any]) -> 
     ],
     ids=lambda body: body["type"],
 )
-async def test_what_needs_more_than_the_store_is_left_to_the_server(body: dict[str, Any]) -> None:
+async def test_requests_that_need_more_than_the_store_are_left_to_the_server(body: dict[str, Any]) -> None:
     store = await filled()
     assert await StoreRequests(store, store).answer(request_of(body), ANN) is None
 
 
 class Loads:
-    """How often the server was loaded; the first `failing` times in vain."""
+    """Counts how often the server is loaded; the first `failing` attempts fail."""
 
     def __init__(self, store: MemoryStore, *, failing: int = 0) -> None:
         self.count, self.failing = 0, failing
         self._store = store
-        self.late = LazyChatServer(
+        self.server = LazyChatServer(
             partial(without_collector, self),
             self.prepare,
             checks=Checks(store),
@@ -106,7 +106,7 @@ class Loads:
         )
 
     async def prepare(self) -> None:
-        """There is no agent to build."""
+        """Build nothing: there is no agent."""
 
     def __call__(self) -> ChatServer:
         self.count += 1
@@ -116,25 +116,25 @@ class Loads:
 
 
 @pytest.mark.skipif(not flags.is_on("requests"), reason="without the optimization the server answers everything")
-async def test_a_list_of_threads_loads_no_server() -> None:
+async def test_listing_threads_does_not_load_the_server() -> None:
     loads = Loads(await filled())
-    await loads.late.answer(request_of(REQUESTS[0]), ANN)
+    await loads.server.answer(request_of(REQUESTS[0]), ANN)
     assert loads.count == 0
 
 
-async def test_the_first_message_loads_it_once_for_all() -> None:
+async def test_concurrent_first_messages_load_the_server_once() -> None:
     loads = Loads(await filled())
-    await asyncio.gather(*(loads.late.loaded() for _ in range(5)))
+    await asyncio.gather(*(loads.server.loaded() for _ in range(5)))
     assert loads.count == 1
 
 
-async def test_a_loading_that_failed_is_tried_anew() -> None:
+async def test_a_failed_load_is_retried() -> None:
     loads = Loads(await filled(), failing=1)
     with pytest.raises(ImportError):
-        await loads.late.loaded()
-    assert isinstance(await loads.late.loaded(), ChatServer)
+        await loads.server.loaded()
+    assert isinstance(await loads.server.loaded(), ChatServer)
 
 
-async def test_the_collector_is_on_again_after_loading() -> None:
-    await Loads(await filled(), failing=0).late.loaded()
+async def test_garbage_collection_is_enabled_again_after_loading() -> None:
+    await Loads(await filled(), failing=0).server.loaded()
     assert gc.isenabled()

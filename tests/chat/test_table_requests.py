@@ -1,4 +1,4 @@
-"""What whole operations ask of the table, counted through the app and compared with docs/stores.md."""
+"""DynamoDB requests per chat operation, counted through the app and compared with docs/stores.md."""
 
 import asyncio
 import re
@@ -37,8 +37,8 @@ SHORT = {"GetItem": "Get", "BatchGetItem": "BatchGet", "PutItem": "Put", "Update
 SHORT |= {"BatchWriteItem": "BatchWrite", "TransactWriteItems": "Transact"}
 
 
-class Noting(Metered):
-    """An engine that notes each request and the kind of row it is about, and what DynamoDB would bill."""
+class RecordingEngine(Metered):
+    """An engine that records each request, the kind of row it concerns, and what DynamoDB would bill."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,21 +51,21 @@ class Noting(Metered):
         self.seen.append(SHORT.get(operation, operation) + row)
 
     def reset(self) -> None:
-        """Begin to note and to count."""
+        """Start to record and to count."""
         super().reset()
         self.seen.clear()
 
 
 async def never(_: float) -> None:
-    """A sleep without an end: the turn is over before its lease is renewed, however slow the machine is."""
+    """Sleep forever, so that no lease is renewed during a turn, however slow the machine is."""
     await asyncio.Event().wait()
 
 
 class CountedApp:
-    """The app on a counted table, and Ann, who has one thread. `limits`: what she may spend; None: no quotas."""
+    """An app on a counted table, where ann has one thread; without `limits` there are no quotas."""
 
     def __init__(self, limits: Settings | None = None) -> None:
-        self.engine = Noting()
+        self.engine = RecordingEngine()
         self.local = Local(engine=self.engine)
         self.store: DynamoDBStore = self.local.store()
         server = ChatServer(self.store, dispatcher_with(), feedback=self.store, new_threads=self.store)
@@ -83,12 +83,12 @@ class CountedApp:
         self.thread_id = self.message_id = ""
 
     def quotas(self, limits: Settings) -> Quotas:
-        """Quotas whose counters are on the table."""
+        """Return quotas with counters on the table."""
         counters = TableCounters(self.store.table, clock=lambda: self.local.now)
         return Quotas(self.store.ledger, counters, limits, clock=lambda: self.local.now)
 
     async def begin(self) -> None:
-        """One thread with a message and its answer."""
+        """Create a thread with a message and its answer."""
         created = await self.ann("threads.create", input=message("hi"))
         self.thread_id = created.of("thread.created")[0]["thread"]["id"]
         self.message_id = created.of("thread.item.done")[0]["item"]["id"]
@@ -96,7 +96,7 @@ class CountedApp:
         self.engine.reset()
 
     async def crash(self) -> None:
-        """A turn began in the thread, and its process died so long ago that no clock may say that it runs."""
+        """Start a turn whose process died so long ago that it counts as dead by any clock."""
         ledger, lease_ms = self.store.ledger, -SKEW_MS - 1
         await ledger.take_lease(self.thread_id, "turn-of-a-dead-process", lease_ms=lease_ms, context=context_of("ann"))
         self.engine.reset()
@@ -133,7 +133,7 @@ OPERATIONS: dict[str, Step] = {
 
 
 def documented() -> dict[str, tuple[str, int, int]]:
-    """The table of docs/stores.md: operation -> requests in order, read units, write units."""
+    """Return the table in docs/stores.md: operation -> requests in order, read units, write units."""
     cell = r"^\| `([a-z_]+\.[a-z_]+)`( \([a-z ]+\))? \| (\d+) \| (.*) \| (\d+) \| (\d+) \|$"
     rows = {}
     for name, case, number, requests, reads, writes in re.findall(cell, PAGE.read_text("utf-8"), re.MULTILINE):
@@ -151,14 +151,14 @@ async def app() -> CountedApp:
 
 @pytest.fixture
 async def limited() -> CountedApp:
-    """The app with a limit of each kind."""
+    """An app with a limit of each kind."""
     app = CountedApp(ALL_QUOTAS)
     await app.begin()
     return app
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_an_operation_costs_the_requests_and_the_capacity_that_are_documented(
+async def test_an_operation_costs_the_documented_requests_and_capacity(
     app: CountedApp, limited: CountedApp, name: str
 ) -> None:
     app = limited if name.endswith("(with quotas)") else app
@@ -171,20 +171,22 @@ def test_every_documented_operation_is_counted() -> None:
     assert documented().keys() == OPERATIONS.keys()
 
 
-async def test_a_crashed_turn_is_kept_before_its_thread_is_shown(app: CountedApp) -> None:
+async def test_a_crashed_turn_is_recovered_before_its_thread_is_loaded(app: CountedApp) -> None:
     await app.crash()
     await app.ann("threads.get_by_id", thread_id=app.thread_id)
-    at_once, then = app.engine.seen[:3], app.engine.seen[-2:]
-    assert (sorted(at_once), sorted(then)) == (["Get THREAD", "Get TURN", "Query"], ["Get THREAD", "Query"])
+    first, last = app.engine.seen[:3], app.engine.seen[-2:]
+    assert (sorted(first), sorted(last)) == (["Get THREAD", "Get TURN", "Query"], ["Get THREAD", "Query"])
 
 
-@pytest.mark.parametrize(("is_beside", "operations"), [(True, ["Transact"]), (False, ["Update THREAD", "Put ITEM"])])
-async def test_the_composed_app_stores_a_new_thread_in_one_write_where_its_turns_are_beside_it(
-    is_beside: bool, operations: list[str]
+@pytest.mark.parametrize(
+    ("is_same_table", "operations"), [(True, ["Transact"]), (False, ["Update THREAD", "Put ITEM"])]
+)
+async def test_the_composed_app_stores_a_new_thread_in_one_write_if_turns_are_in_the_same_table(
+    is_same_table: bool, operations: list[str]
 ) -> None:
-    engine = Noting()
+    engine = RecordingEngine()
     store = Local(engine=engine).store()
-    ledger = store.ledger if is_beside else MemoryStore().ledger
+    ledger = store.ledger if is_same_table else MemoryStore().ledger
     parts = Parts(
         authenticate=known_by_name,
         build_agent=lambda: Agent(name="Test"),
@@ -193,5 +195,5 @@ async def test_the_composed_app_stores_a_new_thread_in_one_write_where_its_turns
     )
     answer = await Chat(build_app(Settings(table="table"), store, ledger, parts))("threads.create", input=message("hi"))
     assert answer.status == 200
-    seen = [one for one in engine.seen if one.split()[-1] in ("Transact", "THREAD", "ITEM")]
+    seen = [request for request in engine.seen if request.split()[-1] in ("Transact", "THREAD", "ITEM")]
     assert seen[: len(operations)] == operations

@@ -1,4 +1,4 @@
-"""The composition root: which parts are joined, what it makes of a key, and that a client outlives a restore."""
+"""The composition root: stores, upload origin, model key and secrets by settings; clients after a SnapStart restore."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,9 +43,9 @@ async def test_a_store_built_before_a_snapshot_works_after_the_restore(
         with pytest.raises(NotFoundError):
             await store.load_thread("thr_no", ANN)
         hooks = snapshot_restore_py.get_after_restore()[before:]
-        assert hooks, "each client registers a hook"
-        for function, arguments, named in hooks:
-            function(*arguments, **named)
+        assert hooks, "each client must register a hook"
+        for function, arguments, keywords in hooks:
+            function(*arguments, **keywords)
         with pytest.raises(NotFoundError):
             await store.load_thread("thr_no", ANN)
 
@@ -75,9 +75,9 @@ def test_the_page_may_upload_to_the_origin_of_the_presigned_urls(
 ) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
         monkeypatch.delenv(name, raising=False)
-    there = {"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"}
+    region = {"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"}
     credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    for name, value in {**there, **credentials, **variables}.items():
+    for name, value in {**region, **credentials, **variables}.items():
         monkeypatch.setenv(name, value)
     s3 = Clients().client("s3", SIGNING_CONFIG)
     presigned = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
@@ -85,14 +85,14 @@ def test_the_page_may_upload_to_the_origin_of_the_presigned_urls(
     assert upload_origin(Settings.from_env({**ENV, "CHAT_BUCKET": bucket}), Clients()) == origin
 
 
-def test_memory_needs_nothing_of_aws() -> None:
+def test_the_memory_store_needs_no_aws() -> None:
     env = {name: value for name, value in ENV.items() if name != "CHAT_TABLE"}
     store, ledger = build_store(Settings.from_env({**env, "CHAT_STORE": "memory"}), Clients())
     assert isinstance(store, MemoryStore)
     assert ledger is store.ledger
 
 
-def test_turns_beside_postgresql_are_of_one_process_without_a_table() -> None:
+def test_postgresql_without_a_table_uses_an_in_process_turn_ledger() -> None:
     env = {name: value for name, value in ENV.items() if name != "CHAT_TABLE"}
     url = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
     store, ledger = build_store(
@@ -107,7 +107,7 @@ def test_turns_beside_postgresql_are_of_one_process_without_a_table() -> None:
 
 @pytest.fixture
 def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An SSM without parameters, also for the clients that the composition root makes."""
+    """SSM without parameters, in moto; the composition root's clients use it too."""
     for name, value in {
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
@@ -123,7 +123,7 @@ def _run_config(**env: str) -> RunConfig | Provisional:
     return app.runner(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, **env}))()
 
 
-def test_until_there_is_a_key_the_demo_model_answers_and_the_key_is_looked_for_again(ssm: Any) -> None:
+def test_without_a_key_the_demo_model_answers_until_a_key_is_set(ssm: Any) -> None:
     first = _run_config()
     assert isinstance(first, Provisional)
     assert isinstance(first.run_config.model, DemoModel)
@@ -133,20 +133,20 @@ def test_until_there_is_a_key_the_demo_model_answers_and_the_key_is_looked_for_a
     assert not isinstance(second.model, DemoModel)
 
 
-def test_where_the_demo_model_may_not_answer_nobody_does_until_there_is_a_key(ssm: Any) -> None:
+def test_without_a_key_and_the_demo_model_requests_fail_until_a_key_is_set(ssm: Any) -> None:
     with pytest.raises(UnavailableError, match="No model key is set yet"):
         _run_config(CHAT_DEMO_MODEL="false")
     ssm.put_parameter(Name=PARAMETER, Type="SecureString", Value="sk-test")
     assert isinstance(_run_config(CHAT_DEMO_MODEL="false"), RunConfig)
 
 
-def test_bedrock_needs_no_key_so_none_is_looked_for_again(ssm: Any) -> None:
+def test_bedrock_needs_no_key_and_does_not_look_for_one(ssm: Any) -> None:
     built = _run_config(CHAT_MODEL_BASE_URL="https://bedrock-mantle.eu-central-1.api.aws/openai/v1")
-    assert isinstance(built, RunConfig), "a Provisional one would build its client anew every 30 s"
+    assert isinstance(built, RunConfig), "a Provisional config would rebuild its client every 30 s"
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_a_key_that_cannot_be_read_is_no_missing_key(ssm: Any, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_a_key_that_cannot_be_read_is_not_a_missing_key(ssm: Any, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise ClientError({"Error": {"Code": code, "Message": f"no {PARAMETER}"}}, "GetParameter")
 
@@ -156,13 +156,13 @@ def test_a_key_that_cannot_be_read_is_no_missing_key(ssm: Any, monkeypatch: pyte
     assert PARAMETER not in str(caught.value)
 
 
-def test_dictation_is_offered_where_it_is_asked_for_not_where_a_key_may_be_one_day() -> None:
-    named = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}  # as the stack always does
-    assert app.transcriber(Settings.from_env(named)) is None
-    assert app.transcriber(Settings.from_env({**named, "CHAT_DICTATION_MODEL": "gpt-transcribe"})) is not None
+def test_dictation_is_available_only_if_a_model_is_configured() -> None:
+    env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}  # the stack always sets it
+    assert app.transcriber(Settings.from_env(env)) is None
+    assert app.transcriber(Settings.from_env({**env, "CHAT_DICTATION_MODEL": "gpt-transcribe"})) is not None
 
 
-async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
+async def test_dictation_without_a_key_is_refused(ssm: Any) -> None:
     env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION_MODEL": "gpt-transcribe"}
     transcribe = app.transcriber(Settings.from_env(env))
     assert transcribe is not None
@@ -170,7 +170,7 @@ async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
         await transcribe(AudioInput(data=b"", mime_type="audio/webm"))
 
 
-def test_a_secret_is_found_by_its_path_or_its_arn(ssm: Any) -> None:
+def test_a_secret_is_read_by_its_path_or_its_arn(ssm: Any) -> None:
     ssm.put_parameter(Name="/chatkit/dev/guest-secret", Type="SecureString", Value="of-ssm")
     arn = boto3.client("secretsmanager").create_secret(Name="guests", SecretString="of-secrets-manager")["ARN"]
     assert app.AWS.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"

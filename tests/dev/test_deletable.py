@@ -24,7 +24,7 @@ RUNTIME_TESTS = (
 )
 MAIN = "from lambda_src.runtime.adapter import main\n\nif __name__ == '__main__':\n    main()\n"
 NEEDS_OURS = (
-    "tests/docs/test_pages.py::test_every_file_that_a_page_names_is_there",  # pages name files of the runtime
+    "tests/docs/test_pages.py::test_every_file_named_on_a_page_exists",  # pages name files of the runtime
     "tests/e2e/test_turns.py::test_a_sandbox_that_gets_sigterm_loses_no_text_that_was_sent",  # it handles SIGTERM
 )
 NOT_COPIED = (".git", ".venv", ".local", ".*_cache", ".hypothesis", "*.pyc.*", "cdk.out", "build", "node_modules")

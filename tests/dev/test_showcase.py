@@ -127,7 +127,7 @@ async def test_a_form_can_be_answered_once_and_the_run_continues(chat: Chat) -> 
 async def test_only_the_model_sees_hidden_context(chat: Chat, full_app: FullApp) -> None:
     thread_id, events = await say(chat, "remember something")
     assert "green socks" not in str(events)
-    assert "green socks" in "".join(await full_app.kept())
+    assert "green socks" in "".join(await full_app.stored_lines())
     assert "green socks" not in str(await reloaded(chat, thread_id))
 
 
@@ -146,12 +146,12 @@ async def test_a_locked_thread_refuses_everything_and_says_why(
     thread_id, events = await say(chat, "lock this thread")
     assert [e["title"] for e in events if e["type"] == "notice"] == ["Locked"]
     assert [e["thread"]["status"]["type"] for e in events if e["type"] == "thread.updated"][-1] == "locked"
-    before = await full_app.kept()
+    before = await full_app.stored_lines()
     item_id = (await reloaded(chat, thread_id))[0]["id"]
     with_item_id = {name: item_id if value == "ITEM" else value for name, value in params.items()}
     response = await chat(operation, thread_id=thread_id, **with_item_id)
     assert (response.status, "locked on request" in response.json["message"]) == (409, True)
-    assert await full_app.kept() == before
+    assert await full_app.stored_lines() == before
     assert (await chat("threads.update", thread_id=thread_id, title="Still mine")).status == 200
 
 

@@ -1,4 +1,4 @@
-"""docs/agent-builder.md, executed: its agents and their tests, its commands, its front end."""
+"""docs/agent-builder.md: its agents and tests run, its commands import hosted threads, its front end is tested."""
 
 import asyncio
 import json
@@ -55,21 +55,21 @@ ITEMS = {
 }  # fmt: skip
 
 
-def test_the_tests_of_the_page_pass_with_its_agents(tmp_path: Path) -> None:
+def test_the_pages_tests_pass_with_its_agents(tmp_path: Path) -> None:
     root = tmp_path / "project"
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    written = {
+    contents = {
         **FILES,
         "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
         "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
     }
-    for path, text in written.items():
+    for path, text in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert "2 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+    completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert "2 passed" in completed.stdout, completed.stdout[-3000:] + completed.stderr[-1000:]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def table(aws: Aws) -> str:
 
 @pytest.fixture
 def run(aws: Aws, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Result]]:
-    """Run a command of the page where stage `prod` is deployed and OpenAI has the threads."""
+    """Run a command of the page, with stage `prod` deployed and the threads at OpenAI."""
     monkeypatch.chdir(tmp_path)
     stages = {"prod": {"region": "us-east-1"}}
     (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "prod", "stages": stages}}))
@@ -101,36 +101,36 @@ def run(aws: Aws, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         yield lambda arguments: CliRunner().invoke(app, shlex.split(arguments), env=env)
 
 
-def done(result: Result) -> str:
-    """What a command said: its data, or else what it did."""
+def output_of(result: Result) -> str:
+    """Return the output of a command that succeeded: stdout, or else stderr."""
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout or result.stderr
 
 
 def threads_of(aws: Aws, table: str, user_id: str) -> list[Any]:
-    """The threads that a user sees in the chat."""
+    """Return the threads that a user sees in the chat."""
     context = RequestContext(user=User(id=user_id), request_id="r")
     return asyncio.run(DynamoDBStore(aws.dynamodb, table).load_threads(10, None, "asc", context)).data
 
 
-def test_the_commands_of_the_page_bring_the_threads_over(
+def test_the_pages_commands_import_the_threads(
     run: Callable[[str], Result], aws: Aws, table: str, tmp_path: Path
 ) -> None:
-    keys, dry, imported, mapped, who, exported = COMMANDS[:6]
-    [public_key] = json.loads(done(run(keys)))
+    keys, dry, imported, mapped, user_id, exported = COMMANDS[:6]
+    [public_key] = json.loads(output_of(run(keys)))
     options = json.loads(JSON[1].replace('"..."', json.dumps(public_key)))
     config = StageConfig.from_context({"stage": "prod", "stages": {"prod": options}})
     assert config.auth.audience == "chat"
 
-    assert "5 records would be imported, 0 were there" in done(run(dry))
+    assert "5 records would be imported, 0 were there" in output_of(run(dry))
     assert len((tmp_path / "threads.jsonl").read_text().splitlines()) == 5
     assert threads_of(aws, table, ANN) == []
-    assert "5 records imported, 0 were there" in done(run(imported))
-    assert "0 records imported, 5 were there" in done(run(imported))
-    assert [(one.id, one.title) for one in threads_of(aws, table, ANN)] == [("cthr_1", "about cthr_1")]
+    assert "5 records imported, 0 were there" in output_of(run(imported))
+    assert "0 records imported, 5 were there" in output_of(run(imported))
+    assert [(row.id, row.title) for row in threads_of(aws, table, ANN)] == [("cthr_1", "about cthr_1")]
 
-    assert done(run(who)) == f"{ANN}\n"
-    records = [json.loads(line) for line in done(run(exported)).splitlines()]
+    assert output_of(run(user_id)) == f"{ANN}\n"
+    records = [json.loads(line) for line in output_of(run(exported)).splitlines()]
     assert [(record["kind"], record["id"]) for record in records] == [
         ("thread", "cthr_1"), ("item", "m1"), ("item", "m2"),
     ]  # fmt: skip
@@ -138,43 +138,43 @@ def test_the_commands_of_the_page_bring_the_threads_over(
     assert "returns.pdf" in json.dumps(records[2])
 
     (tmp_path / "users.csv").write_text("ann,customer-1\nbob,customer-2\n")
-    assert "5 records imported" in done(run(mapped))
+    assert "5 records imported" in output_of(run(mapped))
     assert len(threads_of(aws, table, user_of(BACKEND, "customer-2").id)) == 1
 
 
-def test_an_import_that_is_run_again_leaves_threads_as_their_users_changed_them(
-    run: Callable[[str], Result], aws: Aws, table: str
-) -> None:
+def test_a_repeated_import_keeps_what_users_changed(run: Callable[[str], Result], aws: Aws, table: str) -> None:
     imported = COMMANDS[2]
-    done(run(imported))
+    output_of(run(imported))
     context = RequestContext(user=User(id=ANN), request_id="r")
     [mine] = threads_of(aws, table, ANN)
     asyncio.run(DynamoDBStore(aws.dynamodb, table).save_thread(mine.model_copy(update={"title": "Mine"}), context))
-    assert "0 records imported, 5 were there" in done(run(imported))
+    assert "0 records imported, 5 were there" in output_of(run(imported))
     assert threads_of(aws, table, ANN)[0].title == "Mine"
 
 
-def test_every_chat_command_of_the_page_is_run_here() -> None:
+def test_every_chat_command_on_the_page_is_tested_here() -> None:
     assert len(COMMANDS) == 6
     assert {arguments.split()[0] for arguments in COMMANDS} == {"keys", "import-hosted", "user-id", "export"}
 
 
-def test_the_stage_of_the_page_has_a_store_that_exists_already() -> None:
+def test_the_pages_stage_names_an_existing_store() -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": auth, **json.loads(JSON[0])}}})
     assert dict(config.environment)["KNOWLEDGE_STORE"].startswith("vs_")
 
 
-def test_the_front_end_of_the_page_is_the_one_that_is_tested() -> None:
+def test_the_pages_front_end_is_the_tested_one() -> None:
     [block] = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
     tested = (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8")
-    whole = {line.strip().removeprefix("export ").replace("api: ", "const api = ") for line in tested.splitlines()}
+    tested_lines = {
+        line.strip().removeprefix("export ").replace("api: ", "const api = ") for line in tested.splitlines()
+    }
     lines = block.replace('"domain_pk_..."', '"local"').replace("};\n", "},\n").splitlines()
-    assert [line for line in lines if line.strip() not in whole and line.strip(",;") not in ("",)] == []
+    assert [line for line in lines if line.strip() not in tested_lines and line.strip(",;") not in ("",)] == []
 
 
-async def test_an_imported_thread_goes_on_where_it_ended() -> None:
-    """Its picture is still at OpenAI: the model is told that it is missing, and the answer comes all the same."""
+async def test_an_imported_thread_can_be_continued() -> None:
+    """Its image is still at OpenAI: the model gets a note that it is missing, and answers anyway."""
     with full_app_on_moto() as full_app:
         for record in to_records([THREADS[0], *ITEMS["cthr_1"]]):
             plain = {name: value for name, value in record.items() if name != "user"}
@@ -182,11 +182,11 @@ async def test_an_imported_thread_goes_on_where_it_ended() -> None:
         model = ScriptedModel([[assistant_message("Yes.")]])
         chat = full_app.chat(model=model)
         answer = await chat("threads.add_user_message", thread_id="cthr_1", input=message("Also for shoes?"))
-        shown = await chat("threads.get_by_id", thread_id="cthr_1")
+        thread_answer = await chat("threads.get_by_id", thread_id="cthr_1")
     assert not answer.of("error"), answer.events
     assert items_of(answer)[-1]["content"][0]["text"] == "Yes."
-    seen = json.dumps(model.calls[0].input)
-    assert [words in seen for words in ("Hello", "30 days", "shoe.png")] == [True, True, True]
-    [old, cited, *_] = shown.json["items"]["data"]
+    model_input = json.dumps(model.calls[0].input)
+    assert [words in model_input for words in ("Hello", "30 days", "shoe.png")] == [True, True, True]
+    [old, cited, *_] = thread_answer.json["items"]["data"]
     assert old["attachments"][0]["name"] == "shoe.png"
     assert cited["content"][0]["annotations"][0]["source"]["filename"] == "returns.pdf"

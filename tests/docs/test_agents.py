@@ -1,4 +1,4 @@
-"""docs/agents.md, executed."""
+"""docs/agents.md: its code blocks for approvals, several assistants and MCP servers run."""
 
 import re
 import sys
@@ -20,21 +20,21 @@ BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 
 @pytest.fixture(autouse=True)
 def named_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page imports the model's name from the user's folder, which may no longer have that file."""
+    """Provide the module that the page imports from the user's folder, which may have been deleted there."""
     module = ModuleType("lambda_src.agent.model")
     monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def block(name: str) -> dict[str, Any]:
-    """What a block of the page defines."""
-    [text] = [text for named, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if named == name]
+    """Execute a block of the page and return what it defines."""
+    [text] = [text for title, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if title == name]
     defined: dict[str, Any] = {}
     exec(compile(text, f"agents.md: {name}", "exec"), defined)
     return defined
 
 
-async def test_the_tool_of_the_page_asks_first() -> None:
+async def test_the_pages_tool_asks_for_approval() -> None:
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
     chat = full_app_without_files().chat(model=ScriptedModel(script), agent=block("approvals")["build_agent"]())
     answer = await chat("threads.create", input=message("refund order 17"))
@@ -43,25 +43,25 @@ async def test_the_tool_of_the_page_asks_first() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert question in page
     assert arguments in page
-    said = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
+    response = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
     ids = {"thread_id": thread_of(answer), "item_id": form["id"]}
-    after = await chat("threads.add_structured_input", **ids, input=said)
+    after = await chat("threads.add_structured_input", **ids, input=response)
     assert items_of(after)[-1]["content"][0]["text"] == "Done."
 
 
-def test_the_assistants_of_the_page_are_some() -> None:
+def test_the_pages_assistants_are_valid() -> None:
     agents = checked(block("assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
 
 
-def test_the_optional_server_of_the_page_is_one_with_its_own_time_limit() -> None:
+def test_the_pages_optional_server_has_its_own_timeout() -> None:
     [server] = block("optional")["build_agent"]().mcp_servers
     assert (server.name, server.client_session_timeout_seconds) == ("warehouse", 60)
     assert getattr(server, mcp_servers.OPTIONAL)
     assert f"longer than {mcp_servers.CALL_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
 
 
-def test_the_server_of_the_page_is_one_that_is_connected() -> None:
+def test_the_pages_mcp_server_is_recognized() -> None:
     servers = mcp_servers.servers_of(block("mcp")["build_agent"]())
     assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
     assert f"within {mcp_servers.CONNECT_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""docs/auth.md, held to the code: its snippets sign tokens that are taken, with keys that `chat keys new` made."""
+"""docs/auth.md: its snippets sign backend tokens that are accepted, with keys from `chat keys new`."""
 
 import json
 import os
@@ -18,35 +18,35 @@ from lambda_src.cli.commands import app
 from lambda_src.cli.keys import Algorithm, pair
 
 PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
-MAX_LINES = 15  # of a snippet: more would not be read
+MAX_LINES = 15  # per snippet: longer ones would not be read
 
 
 def snippets(language: str) -> list[str]:
-    """The code blocks of one language."""
+    """Return the page's code blocks in one language."""
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 def new_keys(folder: Path, *options: str) -> tuple[Path, list[dict[str, Any]]]:
-    """What `chat keys new` makes: the private key's file, and the setting."""
+    """Run `chat keys new`; return the private key's file and the setting."""
     file = folder / "private.pem"
-    made = CliRunner().invoke(app, ["keys", "new", str(file), *options])
-    assert made.exit_code == 0, made.output
-    return file, json.loads(made.stdout)
+    result = CliRunner().invoke(app, ["keys", "new", str(file), *options])
+    assert result.exit_code == 0, result.output
+    return file, json.loads(result.stdout)
 
 
 def environment(folder: Path) -> tuple[dict[str, str], BackendToken]:
-    """What a backend's process has, and what takes its tokens."""
+    """Return a backend's environment, and the authenticator that accepts its tokens."""
     file, public = new_keys(folder)
     return {"CHAT_PRIVATE_KEY": file.read_text(), "CHAT_KEY_ID": public[0]["kid"]}, BackendToken(usable(public), "chat")
 
 
 def test_every_snippet_is_short() -> None:
-    found = [block for language in ("js", "python", "ruby", "php") for block in snippets(language)]
-    assert len(found) == 6
-    assert max(len(block.splitlines()) for block in found) <= MAX_LINES
+    blocks = [block for language in ("js", "python", "ruby", "php") for block in snippets(language)]
+    assert len(blocks) == 6
+    assert max(len(block.splitlines()) for block in blocks) <= MAX_LINES
 
 
-async def test_the_node_snippet_signs_a_token_that_is_taken(tmp_path: Path) -> None:
+async def test_the_node_snippet_signs_a_valid_token(tmp_path: Path) -> None:
     env, authenticate = environment(tmp_path)
     (tmp_path / "token.mjs").write_text(snippets("js")[0] + '\nconsole.log(chatToken("ann"));\n')
     run = node([str(tmp_path / "token.mjs")], return_completed_process=True, capture_output=True, text=True,
@@ -55,7 +55,7 @@ async def test_the_node_snippet_signs_a_token_that_is_taken(tmp_path: Path) -> N
     assert await authenticate("Bearer " + str(run.stdout).strip()) == user_of(NAMESPACE, "ann")
 
 
-async def test_the_python_snippet_signs_a_token_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_python_snippet_signs_a_valid_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env, authenticate = environment(tmp_path)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -64,14 +64,14 @@ async def test_the_python_snippet_signs_a_token_that_is_taken(tmp_path: Path, mo
     assert await authenticate(f"Bearer {module['chat_token']('ann')}") == user_of(NAMESPACE, "ann")
 
 
-def test_the_python_formula_gives_the_user_id() -> None:
+def test_the_python_formula_returns_the_user_id() -> None:
     module: dict[str, Any] = {}
     exec(snippets("python")[1], module)
     for issuer, subject in [("https://login.example.com/", "42"), (NAMESPACE, 'Zoë "x"')]:
         assert module["user_id"](issuer, subject) == user_of(issuer, subject).id
 
 
-def test_the_private_key_is_readable_by_its_owner_alone_and_never_overwritten(tmp_path: Path) -> None:
+def test_the_private_key_is_readable_only_by_its_owner_and_never_overwritten(tmp_path: Path) -> None:
     file, public = new_keys(tmp_path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "d" not in public[0]
@@ -81,7 +81,7 @@ def test_the_private_key_is_readable_by_its_owner_alone_and_never_overwritten(tm
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
-def test_a_pair_of_either_kind_can_be_used_and_is_named_by_its_thumbprint(algorithm: Algorithm) -> None:
+def test_a_key_pair_of_either_algorithm_works_and_its_id_is_its_thumbprint(algorithm: Algorithm) -> None:
     _, public = pair(algorithm)
     key = usable([public])[public["kid"]]
     assert key.algorithm_name == algorithm.value

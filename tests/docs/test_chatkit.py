@@ -1,4 +1,4 @@
-"""The pages about ChatKit, held to the code."""
+"""docs/chatkit.md and docs/attachments.md: the showcase's phrases and the file limits match the code."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_the_page_names_every_phrase_of_the_showcase() -> None:
     assert phrases == {tool.name.replace("_", " ") for tool in TOOLS}
 
 
-def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
+def test_the_page_lists_the_current_file_limits() -> None:
     page = (DOCS / "attachments.md").read_text(encoding="utf-8")
     assert f"`CHAT_MAX_FILE_BYTES`, but at most {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page

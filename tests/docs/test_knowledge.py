@@ -1,4 +1,4 @@
-"""docs/knowledge.md, executed: its commands against a fake of OpenAI's API, its agent, its test, its citations."""
+"""docs/knowledge.md: its commands run against a fake of OpenAI's API; its agent, test and citations work."""
 
 import json
 import os
@@ -31,26 +31,26 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
 
 def files() -> dict[str, str]:
-    """The Python files of the page, by path."""
+    """Return the page's Python files by path."""
     return dict(FILES.findall(PAGE.read_text(encoding="utf-8")))
 
 
 def commands() -> list[str]:
-    """The page's `make knowledge` commands, in its order."""
+    """Return the page's `make knowledge` commands in order."""
     return re.findall(r"^\$ (make knowledge .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def arguments_of(command: str) -> list[str]:
-    """What the Makefile makes of it: the arguments of `chat`."""
-    asked = ["make", "-n", "-o", ".venv/installed", *shlex.split(command)[1:]]
-    printed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """Return the `chat` arguments that the Makefile builds for a command."""
+    make = ["make", "-n", "-o", ".venv/installed", *shlex.split(command)[1:]]
+    printed = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     [line] = [line for line in printed.splitlines() if "-m lambda_src.cli" in line]
     return shlex.split(line.partition("-m lambda_src.cli ")[2])
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with documents and two stages, in which the commands run."""
+    """The working directory of the commands: a project with documents and two stages."""
     (tmp_path / "docs" / "guides").mkdir(parents=True)
     (tmp_path / "docs" / "returns.md").write_text("30 days")
     (tmp_path / "docs" / "guides" / "sizes.md").write_text("S to XL")
@@ -61,14 +61,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(api: VectorStoreApi, command: str) -> str:
-    """What a command of the page says, on both streams."""
+    """Run a command of the page; return its stdout and stderr."""
     env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"}
     result = CliRunner().invoke(app, arguments_of(command), env=env)
     assert result.exit_code == 0, result.output
     return result.output
 
 
-def test_the_commands_of_the_page_do_what_it_says(project: Path) -> None:
+def test_the_pages_commands_upload_the_documents_and_set_the_store(project: Path) -> None:
     dry, first, second = commands()
     with vector_store_api() as api:
         assert "add\treturns.md" in run(api, dry)
@@ -85,14 +85,14 @@ def test_the_commands_of_the_page_do_what_it_says(project: Path) -> None:
     assert dict(config.environment)["KNOWLEDGE_STORE"] == stores[1]
 
 
-def test_the_types_on_the_page_are_those_that_are_uploaded() -> None:
+def test_the_page_lists_the_uploaded_file_types() -> None:
     [listed] = re.findall(r"^\| uploaded \| `(.+?)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert listed.split() == sorted(TYPES)
 
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The agent of the page."""
+    """The page's agent."""
     module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
     monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -102,7 +102,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
     return defined["build_agent"]()
 
 
-async def test_the_agent_of_the_page_searches_the_store_and_its_citations_open(agent: Any) -> None:
+async def test_the_pages_agent_searches_the_store_and_its_citations_link_to_the_documents(agent: Any) -> None:
     url = "https://docs.example.com/guides/sizes.md"
     events = answered(annotations=(FILE,))
     events.insert(-4, citation_event(FILE, item_id=events[1]["item"]["id"]))
@@ -110,26 +110,26 @@ async def test_the_agent_of_the_page_searches_the_store_and_its_citations_open(a
     async with scripted_api(sse(*events)) as (api, requests):
         chat = full_app_without_files().chat(run_config=openai_run_config("key", base_url=api), agent=agent)
         answer = await chat("threads.create", input=message("Which sizes are there?"))
-    [(_, asked)] = requests
-    assert asked["tools"] == [{"type": "file_search", "vector_store_ids": ["vs_1"], "max_num_results": 8}]
-    assert asked["include"] == ["file_search_call.results"]
+    [(_, body)] = requests
+    assert body["tools"] == [{"type": "file_search", "vector_store_ids": ["vs_1"], "max_num_results": 8}]
+    assert body["include"] == ["file_search_call.results"]
     [cited] = items_of(answer)[-1]["content"][0]["annotations"]
     assert (cited["source"]["title"], cited["source"]["url"]) == ("guides/sizes.md", url)
 
 
-def test_the_test_of_the_page_passes(tmp_path: Path) -> None:
+def test_the_pages_test_passes(tmp_path: Path) -> None:
     root = tmp_path / "project"
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    written = {
+    contents = {
         **files(),
         "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
         "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
     }
-    for path, text in written.items():
+    for path, text in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
     env = {name: value for name, value in os.environ.items() if name != "KNOWLEDGE_STORE"}
-    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
-    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+    completed = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert "1 passed" in completed.stdout, completed.stdout[-3000:] + completed.stderr[-1000:]

@@ -1,4 +1,4 @@
-"""What the documentation says, held to the code."""
+"""README and docs/: settings, code blocks, links, make targets, benchmark figures and packages match the code."""
 
 import json
 import re
@@ -16,13 +16,13 @@ from lambda_src.settings import PREFIX, Settings
 from tests.bench import repeated, report
 
 ROOT = Path(__file__).parents[2]
-THE_USERS = ("lambda_src/agent/", "tests/agent/")  # what stands in there, and whether it does, is no test's business
+THE_USERS = ("lambda_src/agent/", "tests/agent/")  # the user's folders: tests must not depend on their content
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def settings_table() -> str:
-    """What docs/settings.md has between its marks: write it anew with this when a setting changes."""
+    """Return the table for docs/settings.md. When a setting changes, replace the table there with this."""
     return "\n".join(
         f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {setting.metadata['doc']} |"
         for setting in fields(Settings)
@@ -30,7 +30,7 @@ def settings_table() -> str:
 
 
 def _default(value: object) -> str:
-    """As it would be set: a default that is copied from the page must be taken."""
+    """Format a default as an environment variable's value, so that it can be copied from the page."""
     if value is MISSING:
         return "required"
     if value in (None, ()) or is_dataclass(value):  # the page of options has the defaults of the latter
@@ -41,44 +41,44 @@ def _default(value: object) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The code blocks of a page in one language."""
+    """Return a page's code blocks in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def test_the_page_of_settings_lists_every_setting_as_it_is() -> None:
+def test_the_settings_page_is_up_to_date() -> None:
     assert settings_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 
 
-def test_every_default_on_the_page_of_settings_is_taken() -> None:
-    told = re.findall(r"^\| `(CHAT_\w+)` \| `(.+?)` \|", settings_table(), re.MULTILINE)
+def test_every_default_on_the_settings_page_is_accepted() -> None:
+    documented = re.findall(r"^\| `(CHAT_\w+)` \| `(.+?)` \|", settings_table(), re.MULTILINE)
     needed = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_TABLE": "t"}
-    assert Settings.from_env(needed | dict(told)) == Settings.from_env(needed)
+    assert Settings.from_env(needed | dict(documented)) == Settings.from_env(needed)
 
 
-def test_the_stage_that_the_readme_gives_to_copy_is_one() -> None:
+def test_the_stage_in_the_readme_is_valid() -> None:
     [stages] = (json.loads(f"{{{block}}}") for block in blocks(README, "json"))
     config = StageConfig.from_context({"stage": "prod", "stages": stages})
     assert config.auth.issuer
 
 
-async def test_the_agent_of_the_readme_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_agent_in_the_readme_works_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = blocks(README, "python")
     module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
     monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     defined: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), defined)
-    said = re.search(r'when you say "(.+?)"', README.read_text(encoding="utf-8"))
-    assert said is not None
-    reply = await AgentChat(defined["build_agent"]).say(said[1])
+    phrase = re.search(r'when you say "(.+?)"', README.read_text(encoding="utf-8"))
+    assert phrase is not None
+    reply = await AgentChat(defined["build_agent"]).say(phrase[1])
     assert reply.tools == ["opening_hours"]
     assert "Monday to Friday" in reply.text
 
 
-def test_the_front_end_of_the_readme_is_part_of_the_one_that_is_tested() -> None:
+def test_the_front_end_in_the_readme_is_part_of_the_tested_one() -> None:
     [block] = blocks(README, "js")
-    whole = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
-    assert {line.strip() for line in block.splitlines()} <= whole | {""}
+    tested_lines = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
+    assert {line.strip() for line in block.splitlines()} <= tested_lines | {""}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -87,7 +87,7 @@ def test_the_pages_import_the_default_model_instead_of_naming_it(page: Path) -> 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+def test_every_file_named_on_a_page_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     paths = re.findall(r"`((?:lambda_src|infra|tests|docs|web|examples|\.ci|\.github)/[\w./-]*)`", text)
@@ -97,15 +97,15 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+def test_every_make_target_named_on_a_page_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")))
     assert named <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_on_a_page_runs_as_it_is_written(page: Path) -> None:
-    """In a new shell at the project's root: no `chat` and no `uv` is on its PATH, and its `python` is another one."""
+def test_every_command_on_a_page_runs_as_written(page: Path) -> None:
+    """A new shell at the project's root has no `chat` and no `uv` on its PATH, and a different `python`."""
     text = page.read_text(encoding="utf-8")
     fenced = [line for block in blocks(page, "(?:console|sh|text)?") for line in block.splitlines()]
     inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
@@ -129,15 +129,15 @@ def test_every_command_on_a_page_runs_as_it_is_written(page: Path) -> None:
         ("5,408.1 ms", "-", False),
     ],
 )
-def test_what_is_more_than_was_aimed_at_counts_as_missed(measured: str, aim: str, is_missed: bool) -> None:
+def test_a_figure_above_its_target_counts_as_missed(measured: str, aim: str, is_missed: bool) -> None:
     assert report.is_missed(measured, aim) is is_missed
     row = f"| what | {measured} | {aim}{report.MISSED * is_missed} |"
     assert report.marked(f"| | measured | aimed at |\n{row}").endswith(row)
 
 
-def test_every_figure_that_missed_its_aim_says_so() -> None:
+def test_every_figure_that_missed_its_target_is_marked() -> None:
     page = report.REPORT.read_text(encoding="utf-8")
-    assert report.marked(page) == page, "tests/bench/report.py marks them when a section is written"
+    assert report.marked(page) == page, "tests/bench/report.py marks missed targets when it writes a section"
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,7 @@ def test_the_architecture_page_names_every_package() -> None:
     section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Packages")[2]
     rows = [row.split(" | ")[0] for row in section.partition("\n## ")[0].splitlines() if row.startswith("| `")]
     named = [name.rstrip("/") for row in rows for name in re.findall(r"`(.+?)`", row)]
-    there = {path.name for path in (ROOT / "lambda_src").iterdir() if not path.name.startswith("__")}
-    assert sorted(named) == sorted(there | {"web", "agent"})  # built, and the user's: there or not
+    packages = {path.name for path in (ROOT / "lambda_src").iterdir() if not path.name.startswith("__")}
+    assert sorted(named) == sorted(
+        packages | {"web", "agent"}
+    )  # built files and the user's folder, which may be missing

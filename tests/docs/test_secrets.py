@@ -1,4 +1,4 @@
-"""docs/secrets.md, executed: its stage, its agent, its test, and its commands under `make dev`."""
+"""docs/secrets.md: its stage is valid; its agent, test and commands work under `make dev`."""
 
 import asyncio
 import json
@@ -23,17 +23,17 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "secrets.md"
 FILE = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
-PATIENCE_S = 60.0  # of the test, before it fails
+PATIENCE_S = 60.0  # before the test fails
 
 
 def files() -> dict[str, str]:
-    """The files of the page, by path, in its order."""
+    """Return the page's files by path, in order."""
     return dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
 
 
 @contextmanager
 def shop(key: str) -> Iterator[str]:
-    """The address of a shop that tells its opening hours to whoever has the key."""
+    """Serve a shop that returns its opening hours to callers with the key; yield its URL."""
 
     class Shop(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,8 +44,8 @@ def shop(key: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
-            """Nothing is printed."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -55,51 +55,52 @@ def shop(key: str) -> Iterator[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project whose owner has followed the page."""
+    """A copy of the project with the page's files added."""
     root = tmp_path / "project"
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    written = {
+    contents = {
         **files(),
         "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
         "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
     }
-    options = json.loads(written.pop("cdk.json"))
+    options = json.loads(contents.pop("cdk.json"))
     stages = {"dev": {"auth": AUTH, **options}}
-    written["cdk.json"] = json.dumps({"context": {"stage": "dev", "stages": stages}})
-    for path, text in written.items():
+    contents["cdk.json"] = json.dumps({"context": {"stage": "dev", "stages": stages}})
+    for path, text in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
     return root
 
 
-def test_the_stage_of_the_page_is_one() -> None:
+def test_the_pages_stage_is_valid() -> None:
     options = json.loads(files()["cdk.json"])
     config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH, **options}}})
     assert config.secret_parameters == ("/chatkit/prod/shop-api-key",)
 
 
-def test_the_test_of_the_page_passes(project: Path) -> None:
+def test_the_pages_test_passes(project: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+    completed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert "1 passed" in completed.stdout, completed.stdout[-3000:] + completed.stderr[-1000:]
 
 
-def set_as_the_page_says(project: Path, value: str) -> None:
-    """Run the page's command that keeps the secret on this machine."""
+def set_local_secret(project: Path, value: str) -> None:
+    """Run the page's command that stores the secret on this machine."""
     [arguments] = re.findall(r'make chat ARGS="(.+?--local)"', PAGE.read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "lambda_src.cli", *arguments.split()]
-    done = subprocess.run(command, cwd=project, input=f"{value}\n", capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert value not in done.stdout + done.stderr
+    completed = subprocess.run(command, cwd=project, input=f"{value}\n", capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert value not in completed.stdout + completed.stderr
 
 
-async def test_under_make_dev_the_tool_uses_the_secret_that_the_command_of_the_page_set(
-    project: Path, tmp_path: Path
-) -> None:
-    set_as_the_page_says(project, "sk-shop")
-    kept = project / ".local" / "secrets"
-    assert (kept.stat().st_mode & 0o777, json.loads(kept.read_text("utf-8"))) == (0o600, {"shop-api-key": "sk-shop"})
+async def test_under_make_dev_the_tool_uses_the_secret_set_by_the_pages_command(project: Path, tmp_path: Path) -> None:
+    set_local_secret(project, "sk-shop")
+    secrets_file = project / ".local" / "secrets"
+    assert (secrets_file.stat().st_mode & 0o777, json.loads(secrets_file.read_text("utf-8"))) == (
+        0o600,
+        {"shop-api-key": "sk-shop"},
+    )
     with shop("sk-shop") as url:
         async with (
             running(tmp_path / "data", root=project, env={"SHOP_URL": url}) as (chat, _),
@@ -112,11 +113,11 @@ async def test_under_make_dev_the_tool_uses_the_secret_that_the_command_of_the_p
     assert "sk-shop" not in answer.text
 
 
-def test_the_reasons_of_the_page_are_those_of_the_code() -> None:
+def test_the_page_lists_the_error_reasons_of_the_code() -> None:
     reasons = re.findall(r"^\| ((?:the|it) .+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     code = "".join(
         (ROOT / "lambda_src" / name).read_text("utf-8") for name in ("runs/tool_secrets.py", "composition/aws.py")
     )
-    said = re.sub(r" \{parameter\}| \(\{code\}\)", "", code)
-    assert [reason for reason in reasons if reason not in said] == []
+    messages = re.sub(r" \{parameter\}| \(\{code\}\)", "", code)
+    assert [reason for reason in reasons if reason not in messages] == []
     assert len(reasons) == 5

@@ -1,4 +1,4 @@
-"""docs/stores.md says what is: the contract's tests, the commands, the numbers."""
+"""docs/stores.md: its list of contract tests, its commands and its numbers match the code."""
 
 import inspect
 import re
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- contract: begin -->\n", "<!-- contract: end -->"
 
 
 def sentences() -> Iterator[str]:
-    """The contract's tests, part by part, as the document lists them."""
+    """Yield the contract's tests as the document lists them, one bullet per part."""
     for part in StoreContract.__bases__:
         tests = [name for name, member in vars(part).items() if name.startswith("test_") and inspect.isfunction(member)]
         yield (
@@ -30,7 +30,7 @@ def sentences() -> Iterator[str]:
         )
 
 
-def test_the_contract_is_listed_test_by_test() -> None:
+def test_every_contract_test_is_listed() -> None:
     """Run `python -m tests.docs.test_stores` to write the list."""
     assert DOC.read_text().partition(BEGIN)[2].partition(END)[0] == "".join(sentences())
 
@@ -41,7 +41,7 @@ def test_every_command_is_listed() -> None:
     assert documented == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
 
 
-def test_the_numbers_are_the_codes() -> None:
+def test_the_numbers_match_the_code() -> None:
     text = DOC.read_text()
     for fact in (
         f"above {INLINE_MAX_BYTES // 1024} KB of stored bytes",
@@ -63,11 +63,11 @@ if __name__ == "__main__":
     DOC.write_text(before + BEGIN + "".join(sentences()) + END + rest.partition(END)[2])
 
 
-def test_three_verbs_remove_things() -> None:
+def test_only_three_verbs_name_removals() -> None:
     others = re.compile(r"def _*(bury|purge|clear|forget|remove|discard|drop|wipe|empty|tidy|prune|destroy)(_\w*)?\(")
-    found = [
+    offenders = [
         f"{path.name}: {match[0]}"
         for path in sorted((ROOT / "lambda_src/store").rglob("*.py"))
         for match in others.finditer(path.read_text())
     ]
-    assert found == [], "delete, sweep and erase: lambda_src/store/ports.py"
+    assert offenders == [], "use delete, sweep or erase: see lambda_src/store/ports.py"

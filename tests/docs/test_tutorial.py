@@ -1,4 +1,4 @@
-"""docs/tutorial.md, done: its files in a copy of the project, one after another, under `make dev` and its own tests."""
+"""docs/tutorial.md: following it in a copy of the project works, under `make dev` and with its own tests and evals."""
 
 import asyncio
 import json
@@ -19,27 +19,27 @@ from tests.e2e.make_dev import running
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
 THE_AGENT, THE_TOOL = "lambda_src/agent/__init__.py", "lambda_src/agent/orders.py"
-SAID = re.compile(r"say \*\*(.+?)\*\*")
-CONFTEST = "tests/agent/conftest.py"  # the page builds on it; the folder itself is the user's
+PHRASE = re.compile(r"say \*\*(.+?)\*\*")
+CONFTEST = "tests/agent/conftest.py"  # the page needs this file, but the folder is the user's
 SHIPPED_CONFTEST = "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n"
 SOME_AGENT = "from agents import Agent\n\ndef build_agent():\n    return Agent(name='Shipped')\n"
-MOST_LINES = 30  # of what a newcomer writes to have a tool and an action, blank lines and imports aside
-PATIENCE_S = 60.0  # of the test, before it fails
+MAX_LINES = 30  # that a newcomer writes for a tool and an action, without blank lines and imports
+PATIENCE_S = 60.0  # before the test fails
 
 
 def page() -> str:
-    """The tutorial."""
+    """Return the tutorial's text."""
     return (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 
 
 def blocks() -> dict[str, str]:
-    """The files of the tutorial, by path, in its order."""
+    """Return the tutorial's files by path, in order."""
     return dict(BLOCK.findall(page()))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project with another agent, as a newcomer has it before the first step."""
+    """A copy of the project with another agent, as before the first step."""
     root = tmp_path / "project"
     ignored = shutil.ignore_patterns("*.pyc.*", "agent")
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=ignored)
@@ -51,21 +51,21 @@ def project(tmp_path: Path) -> Path:
 
 
 def write(root: Path, path: str, text: str) -> None:
-    """Save a file, as an editor does."""
+    """Save a file as an editor does."""
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text, encoding="utf-8")
 
 
 async def ask(http: httpx2.AsyncClient, operation: str, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """One request of the page: the events of the answer."""
+    """Send a request as the page does; return the events of the answer."""
     answer = await http.post("/chatkit", json={"type": operation, "params": params})
     assert answer.status_code == 200, answer.text
     return [json.loads(message.data) for message in sse.read(answer.content)]
 
 
-async def test_a_newcomer_sees_it_work_under_make_dev_without_a_key(project: Path, tmp_path: Path) -> None:
-    said = SAID.findall(page())[0]
-    assert list(blocks())[:2] == [THE_TOOL, THE_AGENT], "what is imported is written first"
+async def test_the_tutorial_works_under_make_dev_without_a_model_key(project: Path, tmp_path: Path) -> None:
+    phrase = PHRASE.findall(page())[0]
+    assert list(blocks())[:2] == [THE_TOOL, THE_AGENT], "the imported file comes first"
     async with (
         running(tmp_path / "data", root=project) as (url, printed),
         httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False) as http,
@@ -74,10 +74,10 @@ async def test_a_newcomer_sees_it_work_under_make_dev_without_a_key(project: Pat
         widgets: list[dict[str, Any]] = []
         for path in (THE_TOOL, THE_AGENT):
             write(project, path, blocks()[path])
-            events = await ask(http, "threads.create", {"input": message(said)})
-            assert not [event for event in events if event["type"] == "error"], f"{path} is saved, and the chat goes on"
+            events = await ask(http, "threads.create", {"input": message(phrase)})
+            assert not [event for event in events if event["type"] == "error"], f"the chat fails after {path} is saved"
         while not widgets:  # until the function has been reloaded
-            events = await ask(http, "threads.create", {"input": message(said)})
+            events = await ask(http, "threads.create", {"input": message(phrase)})
             done = [event["item"] for event in events if event["type"] == "thread.item.done"]
             widgets = [item for item in done if item["type"] == "widget"]
         button = widgets[0]["widget"]["children"][1]
@@ -91,21 +91,21 @@ async def test_a_newcomer_sees_it_work_under_make_dev_without_a_key(project: Pat
     assert "cannot be built" not in "".join(printed)
 
 
-@pytest.mark.parametrize(("module", "told"), [("pytest", "2 passed"), ("lambda_src.dev.evals", "2 of 2 passed")])
-def test_its_tests_and_its_cases_pass(project: Path, module: str, told: str) -> None:
+@pytest.mark.parametrize(("module", "summary"), [("pytest", "2 passed"), ("lambda_src.dev.evals", "2 of 2 passed")])
+def test_its_tests_and_evals_pass(project: Path, module: str, summary: str) -> None:
     for path, text in blocks().items():
         write(project, path, text)
     arguments = ["-q", "tests/agent"] if module == "pytest" else []
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert told in done.stdout
+    completed = subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-1000:]
+    assert summary in completed.stdout
 
 
-def test_it_replaces_every_file_that_knew_the_agent_before() -> None:
+def test_it_replaces_every_file_that_depends_on_the_shipped_agent() -> None:
     assert {"tests/agent/test_my_agent.py", "tests/agent/cases.jsonl"} < set(blocks())
 
 
 def test_a_newcomer_writes_few_lines() -> None:
     written = "".join(text for path, text in blocks().items() if path.startswith("lambda_src/"))
     lines = [line for line in written.splitlines() if line.strip() and not line.startswith(("import ", "from "))]
-    assert len(lines) <= MOST_LINES
+    assert len(lines) <= MAX_LINES

@@ -1,4 +1,4 @@
-"""A certificate for servers of the tests that speak https on this machine. Knows no server."""
+"""TLS certificate for localhost and a certificate authority that signed it, for test servers that use https."""
 
 import base64
 import datetime
@@ -18,48 +18,48 @@ DAY = datetime.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """Of localhost and 127.0.0.1, for a day, signed by an authority that nobody else knows. PEM files."""
+    """PEM files: a one-day certificate for localhost and 127.0.0.1, its key, and the new authority that signed it."""
 
     authority: Path  # what clients must trust, for instance as SSL_CERT_FILE
     chain: Path
     key: Path
-    spki: str  # the fingerprint by which Chromium can be told to trust it
+    spki: str  # the fingerprint for Chromium's flag to trust it
 
     @classmethod
     def made(cls, folder: Path) -> "Certificate":
-        """A new authority, and what it signed."""
+        """Create an authority and a certificate in `folder`."""
         authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         issuer, subject = (
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("A local authority", "localhost")
         )
         names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         authority = (
-            _begun(issuer, issuer, authority_key, authority_key)
+            _certificate_builder(issuer, issuer, authority_key, authority_key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .sign(authority_key, hashes.SHA256())
         )
         leaf = (
-            _begun(subject, issuer, key, authority_key)
+            _certificate_builder(subject, issuer, key, authority_key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(authority_key, hashes.SHA256())
         )
-        made = {
+        contents = {
             "authority": authority.public_bytes(Encoding.PEM),
             "chain": leaf.public_bytes(Encoding.PEM),
             "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         }
-        files = {name: folder / f"{name}.pem" for name in made}
-        for name, content in made.items():
+        files = {name: folder / f"{name}.pem" for name in contents}
+        for name, content in contents.items():
             files[name].write_bytes(content)
         spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return cls(**files, spki=base64.b64encode(hashlib.sha256(spki).digest()).decode())
 
 
-def _begun(
+def _certificate_builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""A small HTTP server on a loopback port, for fakes of APIs: one function answers every request."""
+"""Small HTTP server on a loopback port, for fakes of HTTP APIs: one function answers every request."""
 
 import json
 import threading
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# Given the request and its body: the status, and either JSON or the text of an XML document.
+# Takes the request and its body; returns the status, and either JSON or the text of an XML document.
 Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, dict[str, Any] | str]]
 
 
 @contextmanager
 def http_api(answer: Answer) -> Iterator[str]:
-    """The URL of a server that answers GET, POST, PUT and DELETE with `answer`."""
+    """Answer GET, POST, PUT and DELETE with `answer`; yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

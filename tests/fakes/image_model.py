@@ -1,4 +1,4 @@
-"""A model that paints, as OpenAI's image tool streams it; and one that paints when it is asked to."""
+"""Fake models that generate images: one streams an image as OpenAI's image tool does, one does so when prompted."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -15,11 +15,11 @@ from tests.apps.full import PNG
 
 
 class Painter(Model):
-    """Paints one picture in two partial steps under a constant id; notes what it was shown."""
+    """Streams one image with two partial images and a constant id; records its inputs in `inputs`."""
 
     def __init__(self, picture: bytes = PNG) -> None:
         self.picture = picture
-        self.shown: list[Any] = []
+        self.inputs: list[Any] = []
 
     async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
         return ModelResponse(output=[], usage=Usage(), response_id=None)
@@ -27,11 +27,11 @@ class Painter(Model):
     async def stream_response(
         self, system_instructions: str | None, input: Any, *_: Any, **__: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
-        self.shown.append(input)
-        said = events_of(message_of("painted"))
+        self.inputs.append(input)
+        text_events = events_of(message_of("painted"))
         place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}
         call = ImageGenerationCall(id="ig_1", status="in_progress", type="image_generation_call", result=None)
-        yield said[0]
+        yield text_events[0]
         yield r.ResponseOutputItemAddedEvent(item=call, type="response.output_item.added", **place)
         for number in range(2):
             yield r.ResponseImageGenCallPartialImageEvent(
@@ -43,12 +43,12 @@ class Painter(Model):
             )
         final = call.model_copy(update={"status": "completed", "result": base64.b64encode(self.picture).decode()})
         yield r.ResponseOutputItemDoneEvent(item=final, type="response.output_item.done", **place)
-        for event in said[1:]:
+        for event in text_events[1:]:
             yield event
 
 
 class DemoPainter(DemoModel):
-    """The demo model without pauses, which paints when the last message says so."""
+    """The demo model without pauses; generates an image when the last message contains "paint"."""
 
     def __init__(self) -> None:
         super().__init__(sleep=no_pause)

@@ -1,4 +1,4 @@
-"""A fake issuer that works: it signs real tokens, publishes its keys, rotates them, goes down. Knows no HTTP."""
+"""Fake OIDC issuer: signs real tokens, publishes its keys, rotates them, goes down. No HTTP."""
 
 import json
 import time
@@ -12,11 +12,11 @@ from tests.content_markers import MARKERS
 
 ISSUER = "https://issuer.test/"
 AUDIENCE = "chat"
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)  # once: making one takes a tenth of a second
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)  # shared, because generating one takes 0.1 s
 
 
 class Issuer:
-    """`fetch` is what IssuerKeys asks; `token` is what a browser would bring. Signs with ES256, publishes RS256 too."""
+    """IssuerKeys calls `fetch`; `token` is what a browser would send. Signs with ES256, publishes an RSA key too."""
 
     def __init__(self, url: str = ISSUER) -> None:
         self.url = url
@@ -25,28 +25,28 @@ class Issuer:
         self.rotate("key-1")
 
     def rotate(self, key_id: str) -> None:
-        """From now on a new key signs, and only it is published (and the RSA key)."""
+        """Sign with a new key from now on, and publish only it (and the RSA key)."""
         self.key_id, self.key = key_id, ec.generate_private_key(ec.SECP256R1())
 
     def claims(self, **claims: Any) -> dict[str, Any]:
-        """Sound claims, valid for an hour, with `claims` over them (None takes one away)."""
-        sound = {
+        """Return valid claims for one hour, overridden by `claims` (None removes one)."""
+        valid = {
             "iss": self.url,
             "aud": AUDIENCE,
             "sub": "ann",
             "exp": int(time.time()) + 3600,
             "email": MARKERS["token"],
         }
-        return {name: value for name, value in (sound | claims).items() if value is not None}
+        return {name: value for name, value in (valid | claims).items() if value is not None}
 
     def token(self, *, head: dict[str, Any] | None = None, **claims: Any) -> str:
-        """A sound token for AUDIENCE, with `claims` over its own."""
+        """Sign a valid token for AUDIENCE, overridden by `claims`."""
         return jwt.encode(
             self.claims(**claims), self.key, algorithm="ES256", headers={"kid": self.key_id} | (head or {})
         )
 
     def documents(self) -> dict[str, Any]:
-        """Path -> what is published there."""
+        """Return the published documents by path."""
         public: dict[str, Any] = ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         rsa_public: dict[str, Any] = RSAAlgorithm.to_jwk(RSA_KEY.public_key(), as_dict=True)
         keys = [
@@ -59,7 +59,7 @@ class Issuer:
         }
 
     def fetch(self, url: str) -> bytes:
-        """The discovery document or the keys; OSError while the issuer is down."""
+        """Return the discovery document or the keys; raise OSError while the issuer is down."""
         self.fetched.append(url)
         if self.down:
             raise OSError("connection refused")

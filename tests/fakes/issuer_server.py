@@ -1,4 +1,4 @@
-"""The fake issuer behind a real socket, with everything an issuer's web server can do wrong. Knows no token."""
+"""The fake OIDC issuer on a real socket, with the failures of a web server: down, silent, slow, huge, redirecting."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ HUGE_BYTES = 1_000_001
 
 
 class ServedIssuer(Issuer):
-    """`mood` says how the next requests are answered; `done` lets go of those that are still waiting."""
+    """`mood` sets how the next requests are answered; `done` releases requests that are still waiting."""
 
     mood: Mood = "well"
 
@@ -25,7 +25,7 @@ class ServedIssuer(Issuer):
 
 @contextmanager
 def served_issuer() -> Iterator[ServedIssuer]:
-    """An issuer at http://127.0.0.1 for as long as the block lasts."""
+    """Serve an issuer at http://127.0.0.1 inside the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,6 +1,6 @@
-"""A real MCP server in a process of its own, over Streamable HTTP. It reports one line for each HTTP request.
+"""A real MCP server in its own process, over Streamable HTTP. It reports the method of each HTTP request.
 
-Processes are forked from one that has imported this module: importing `mcp` takes longer than most tests.
+Processes are forked from one that has imported this module, because importing `mcp` takes longer than most tests.
 """
 
 import asyncio
@@ -40,47 +40,47 @@ def serve(port: int, report: Connection) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    def reporting(app: ASGIApp) -> ASGIApp:
-        async def reported(scope: Scope, receive: Receive, send: Send) -> None:
+    def with_reports(app: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 report.send(scope["method"])
             await app(scope, receive, send)
 
-        return reported
+        return wrapped
 
-    listening = socket.create_server(("127.0.0.1", port))
-    report.send(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp")
-    config = uvicorn.Config(reporting(server.streamable_http_app()), log_level="critical", lifespan="on")
-    uvicorn.Server(config).run(sockets=[listening])
+    listener = socket.create_server(("127.0.0.1", port))
+    report.send(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp")
+    config = uvicorn.Config(with_reports(server.streamable_http_app()), log_level="critical", lifespan="on")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 @dataclass(slots=True)
 class McpProcess:
-    """A running one. `requests` are the methods that it was asked with."""
+    """A running server. `requests` are the HTTP methods of the requests so far."""
 
     url: str
     process: ForkServerProcess
     requests: list[str] = field(default_factory=list)
-    asked: asyncio.Condition = field(default_factory=asyncio.Condition)
+    requested: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def until_asked(self, times: int) -> None:
-        """Return when so many requests have come."""
-        async with self.asked:
-            await self.asked.wait_for(lambda: len(self.requests) >= times)
+    async def until_requested(self, times: int) -> None:
+        """Wait until `times` requests have arrived."""
+        async with self.requested:
+            await self.requested.wait_for(lambda: len(self.requests) >= times)
 
     @property
     def port(self) -> int:
         return int(self.url.split(":")[2].split("/")[0])
 
     async def kill(self) -> None:
-        """As a machine that fails."""
+        """Kill the process, as when a machine fails."""
         self.process.kill()
         await asyncio.to_thread(self.process.join)
 
 
 @asynccontextmanager
 async def mcp_process(port: int = 0) -> AsyncIterator[McpProcess]:
-    """A server of its own while this is entered."""
+    """Run a server inside the block."""
     reports, report = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=serve, args=(port, report), daemon=True)
     await asyncio.to_thread(process.start)
@@ -93,15 +93,15 @@ async def mcp_process(port: int = 0) -> AsyncIterator[McpProcess]:
                 request = await asyncio.to_thread(reports.recv)
             except EOFError:
                 return
-            async with running.asked:
+            async with running.requested:
                 running.requests.append(request)
-                running.asked.notify_all()
+                running.requested.notify_all()
 
-    listening = asyncio.create_task(listen())
+    listener = asyncio.create_task(listen())
     try:
         yield running
     finally:
         await running.kill()
-        await listening
+        await listener
         reports.close()
         process.close()

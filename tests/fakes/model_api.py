@@ -1,8 +1,8 @@
-"""A wire-level fake of OpenAI's Responses API: real bytes on real sockets, so that the real client library runs.
+"""Wire-level fake of OpenAI's Responses API: real bytes on real sockets, so that the real client library runs.
 
-Only streamed answers are scripted and counted; what is asked for beside them (a title) is refused.
-The first path segment names what it does: `AsyncOpenAI(base_url=f"{api.url}/stall")`. It counts requests and knows how
-many connections are open, so a test can see one being closed.
+Only streamed answers are scripted and counted; other requests (titles) are refused.
+The first path segment selects the behavior: `AsyncOpenAI(base_url=f"{api.url}/stall")`. The fake counts requests and
+open connections, so a test can see a connection close.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ USAGE = r.ResponseUsage(
 
 
 class ModelApi:
-    """Its `url`, and what it has seen."""
+    """The fake's `url`, and the requests so far."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -39,20 +39,20 @@ class ModelApi:
         self.failures_left = 0
         self._streaming: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Condition()
-        self.talking = asyncio.Event()  # an endless answer has said some words
+        self.talking = asyncio.Event()  # set once an endless answer has sent some words
 
     @property
     def streaming(self) -> int:
-        """How many answers are under way."""
+        """The number of answers in progress."""
         return len(self._streaming)
 
     async def until_closed(self) -> None:
-        """Return when no answer is under way any more."""
+        """Wait until no answer is in progress."""
         async with self._closed:
             await self._closed.wait_for(lambda: not self._streaming)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: a request and its answer, then the end."""
+        """Answer one request, then close the connection."""
         task = asyncio.current_task()
         assert task is not None
         self._streaming.add(task)
@@ -61,12 +61,12 @@ class ModelApi:
             length = next(
                 int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
             )
-            asked = json.loads(await reader.readexactly(length))
-            behaviour = head.split(b" ")[1].split(b"/")[1].decode() if asked.get("stream") else "no-title"
-            if asked.get("stream"):
-                self.requests.append(asked)
+            request = json.loads(await reader.readexactly(length))
+            behavior = head.split(b" ")[1].split(b"/")[1].decode() if request.get("stream") else "no-title"
+            if request.get("stream"):
+                self.requests.append(request)
             gone = asyncio.create_task(reader.read())
-            answering = asyncio.create_task(self._answer(behaviour, writer))
+            answering = asyncio.create_task(self._answer(behavior, writer))
             await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             answering.cancel()
@@ -79,10 +79,10 @@ class ModelApi:
                 self._streaming.discard(task)
                 self._closed.notify_all()
 
-    async def _answer(self, behaviour: str, writer: asyncio.StreamWriter) -> None:
-        if self.failures_left or behaviour in STATUSES:
+    async def _answer(self, behavior: str, writer: asyncio.StreamWriter) -> None:
+        if self.failures_left or behavior in STATUSES:
             self.failures_left = max(0, self.failures_left - 1)
-            status = STATUSES.get(behaviour, b"500 Internal Server Error\r\nretry-after-ms: 1")
+            status = STATUSES.get(behavior, b"500 Internal Server Error\r\nretry-after-ms: 1")
             body = b'{"error": {"message": "no"}}'
             writer.write(b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\n" % status)
             writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
@@ -91,7 +91,7 @@ class ModelApi:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         events = [f"event: {event.type}\ndata: {event.model_dump_json()}\n\n".encode() for event in numbered(ANSWER)]
         half = len(events) // 2
-        match behaviour:
+        match behavior:
             case "well":
                 writer.write(b"".join(events))
             case "counted":
@@ -113,7 +113,7 @@ class ModelApi:
             case "reset":
                 writer.write(b"".join(events[:half]))
                 await writer.drain()
-                await asyncio.sleep(0.2)  # the fake's own pace, not a race: the client must have read the half
+                await asyncio.sleep(0.2)  # the fake's pace, not a race: the client must have read the first half
                 writer.transport.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
@@ -139,7 +139,7 @@ class ModelApi:
                     if number == SOME_WORDS:
                         self.talking.set()
             case other:
-                raise AssertionError(f"no such behaviour: {other}")
+                raise AssertionError(f"no such behavior: {other}")
         await writer.drain()
 
 
@@ -148,12 +148,12 @@ STATUSES = {
     "busy": b"429 Too Many Requests\r\nretry-after-ms: 1",
     "broken": b"500 Internal Server Error\r\nretry-after-ms: 1",
     "no-key": b"401 Unauthorized",
-    "no-title": b"400 Bad Request",  # what is asked for beside the answer, not streamed
+    "no-title": b"400 Bad Request",  # requests that are not streamed
 }
 
 
 def numbered(text: str) -> list[r.ResponseStreamEvent]:
-    """What the real API sends for an answer, numbered."""
+    """Return the events that the real API sends for an answer, numbered."""
     events = events_of(message_of(text))
     for number, event in enumerate(events):
         event.sequence_number = number
@@ -164,14 +164,14 @@ DONE = b"data: [DONE]\n\n"  # how a stream of Chat Completions ends
 
 
 def chunk(delta: dict[str, Any], *, finish: str | None = None) -> bytes:
-    """One chunk of a streamed chat completion: every answer has the same id, as some servers do."""
+    """Return one chunk of a streamed chat completion. Every answer has the same id, as with some servers."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
 def sse(*events: dict[str, Any]) -> bytes:
-    """A stream of the Responses API: these events as they are, whatever is wrong with them."""
+    """Encode events as a Responses API stream without checking them."""
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
 
 
@@ -179,7 +179,7 @@ def sse(*events: dict[str, Any]) -> bytes:
 async def scripted_api(
     *answers: bytes, status: str = "200 OK", content_type: str = "text/event-stream"
 ) -> AsyncIterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """A server of either API that sends these bodies, one per request: its URL, and each request's head and body."""
+    """Serve these bodies, one per request, for either API; yield the URL and the list of (head, body) requested."""
     requests: list[tuple[str, dict[str, Any]]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -200,7 +200,7 @@ async def scripted_api(
 
 @asynccontextmanager
 async def model_api() -> AsyncIterator[ModelApi]:
-    """A running fake on a free port of loopback."""
+    """Run the fake on a free loopback port."""
     api = ModelApi()
     server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
     api.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -1,6 +1,6 @@
-"""ChatKit bodies made from the SDK's own types: mostly sound, sometimes broken at one place. Knows no app.
+"""Hypothesis strategies for ChatKit request bodies, from the SDK's types: mostly valid, sometimes broken. No app.
 
-Hypothesis reads the JSON schema that pydantic makes of ChatKitReq, so what the SDK adds is fuzzed from that day on.
+They follow pydantic's JSON schema of ChatKitReq, so additions to the SDK are fuzzed automatically.
 """
 
 import json
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # a default of the SDK's that is a type variable
+    warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # an SDK default is a type variable
     SCHEMA: dict[str, Any] = TypeAdapter(ChatKitReq).json_schema()
 KNOWN_IDS = ("thr_ann", "msg_ann", "widget_ann", "form_ann", "call_ann", "atc_ann", "model", "")
 
@@ -26,13 +26,13 @@ anything: st.SearchStrategy[Any] = st.recursive(
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in schema:
-        found: dict[str, Any] = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
-        return found
+        resolved: dict[str, Any] = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+        return resolved
     return schema
 
 
 def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that the schema allows, or nearly."""
+    """Return a strategy for values that the schema allows, approximately."""
     schema = _resolved(schema)
     for choice in ("oneOf", "anyOf"):
         if choice in schema:
@@ -68,12 +68,12 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return anything
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path]
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    paths = [path]
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in entries:
-        found += _places(inner, (*path, name))
-    return found
+        paths += _paths(inner, (*path, name))
+    return paths
 
 
 def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
@@ -86,10 +86,10 @@ def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """One body: as the SDK says, or with one value replaced by anything, or with its bytes cut."""
+    """Draw a body: valid, or with one value replaced by anything, or truncated."""
     value = draw(values_of(SCHEMA))
     fault = draw(st.sampled_from(["none", "none", "value", "cut"]))
     if fault == "value":
-        value = _put(value, draw(st.sampled_from(_places(value))), draw(anything))
+        value = _put(value, draw(st.sampled_from(_paths(value))), draw(anything))
     body = json.dumps(value).encode()
     return body[: draw(st.integers(0, len(body)))] if fault == "cut" else body

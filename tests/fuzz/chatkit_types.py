@@ -1,4 +1,4 @@
-"""The SDK's requests as types: what the isolation matrix and the fuzzer are made from. Knows no app."""
+"""ChatKit's request types by operation, for the isolation matrix and the fuzzer. No app."""
 
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
@@ -10,7 +10,7 @@ Params = type[BaseModel]
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
-    """Every model that an annotation names: through unions, lists, dicts, Annotated."""
+    """Yield every model in an annotation: inside unions, lists, dicts and Annotated."""
     if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
@@ -23,7 +23,7 @@ def _operation(request: type[BaseModel]) -> str:
 
 
 def _params(request: type[BaseModel]) -> Params:
-    request.model_rebuild()  # the SDK's annotations are names until somebody asks
+    request.model_rebuild()  # resolves the SDK's string annotations
     [params, *_] = _models_in(request.model_fields["params"].annotation)
     return params
 
@@ -32,7 +32,7 @@ REQUESTS: dict[str, Params] = {_operation(request): _params(request) for request
 
 
 def paths_of(model: type[BaseModel], *, prefix: str = "", around: tuple[Any, ...] = ()) -> Iterator[str]:
-    """Every field of a model and of the models in it, as `input.inference_options.model`."""
+    """Yield the path of every field of a model and of its nested models, such as `input.inference_options.model`."""
     if model in around:
         return
     model.model_rebuild()

@@ -1,6 +1,6 @@
-"""Whatever is sent: no 5xx, nothing that takes a second, every refusal in one shape, and nothing stored by one.
+"""Fuzzed request bodies: no 5xx, no answer over a second, refusals in one format that store nothing.
 
-CHAT_FUZZ says how many bodies (`make fuzz` sends 20,000).
+CHAT_FUZZ sets the number of bodies (`make fuzz` sends 20,000).
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from tests.fuzz.bodies import bodies
 CASES = int(os.environ.get("CHAT_FUZZ", "300"))
 SLOW_S = 1.0
 REFUSED = {400, 404, 409, 413, 422}
-CPU_COUNTS = time.process_time  # other processes on this machine are not the app's fault
+cpu_s = time.process_time  # unlike wall time, not affected by other processes
 
 
-async def furnished() -> MemoryStore:
-    """A store in which the fuzzer's ids name something."""
+async def filled_store() -> MemoryStore:
+    """Return a store in which the fuzzer's ids exist."""
     store, ann = MemoryStore(), context_of("ann")
     await store.save_thread(thread_of("thr_ann"), ann)
     await store.add_thread_item("thr_ann", message_of("msg_ann", thread_id="thr_ann"), ann)
@@ -38,36 +38,36 @@ async def furnished() -> MemoryStore:
     return store
 
 
-async def kept(store: MemoryStore) -> list[str]:
-    """All that ann has."""
+async def records(store: MemoryStore) -> list[str]:
+    """Return everything of ann's."""
     return [str(record) async for record in store.export_user(context_of("ann"))]
 
 
 async def send(body: bytes) -> tuple[Answer, float, bool]:
-    """The answer, the seconds of CPU that it took, and whether anything was changed."""
-    store = await furnished()
+    """Send a body; return the answer, its CPU seconds, and whether anything stored changed."""
+    store = await filled_store()
     chat = Chat(app_with(server_with(store)))
-    before = await kept(store)
-    gc.disable()  # thousands of examples are a heap that no function has: one collection of it can take a second
+    before = await records(store)
+    gc.disable()  # the heap of thousands of examples can take a second to collect, which a function never has
     try:
-        began_s = CPU_COUNTS()
+        began_s = cpu_s()
         answer = await chat.post(body)
-        took_s = CPU_COUNTS() - began_s
+        took_s = cpu_s() - began_s
     finally:
         gc.enable()
-    return answer, took_s, await kept(store) != before
+    return answer, took_s, await records(store) != before
 
 
-# What a run of 20,000 found, and what would not be found again in 300.
-FOUND = [
+# Bodies that a run of 20,000 once found to fail, which 300 would not find.
+ONCE_FAILED = [
     {"type": f"threads.{kind}", "params": {"thread_id": "thr_ann", "item_id": item, "action": {"payload": 1}}}
     for kind in ("custom_action", "sync_custom_action")
     for item in (None, "widget_ann")
 ]
 
 
-@pytest.mark.parametrize("body", FOUND, ids=lambda body: body["type"])
-async def test_what_was_a_fault_of_ours_is_none_any_more(body: dict[str, object]) -> None:
+@pytest.mark.parametrize("body", ONCE_FAILED, ids=lambda body: body["type"])
+async def test_a_body_that_once_failed_is_refused(body: dict[str, object]) -> None:
     answer, _, changed = await send(json.dumps(body).encode())
     assert answer.status in REFUSED
     assert not changed
@@ -82,7 +82,7 @@ async def test_what_was_a_fault_of_ours_is_none_any_more(body: dict[str, object]
     suppress_health_check=list(HealthCheck),
 )
 @given(bodies())
-def test_no_body_is_a_fault_of_ours(body: bytes) -> None:
+def test_no_body_causes_a_server_error(body: bytes) -> None:
     answer, took_s, changed = asyncio.run(send(body))
     assert answer.status == 200 or answer.status in REFUSED, (answer.status, body)
     assert took_s < SLOW_S

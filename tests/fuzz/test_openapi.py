@@ -1,6 +1,6 @@
-"""A thousand requests that schemathesis makes from the OpenAPI document: no 5xx, and every refusal in one shape.
+"""Requests that schemathesis generates from the OpenAPI document: no 5xx, and refusals in one format.
 
-CHAT_SCHEMATHESIS says how many (CI sends 100; `make fuzz` 1,000).
+CHAT_SCHEMATHESIS sets the number of requests (CI sends 100, `make fuzz` 1,000).
 """
 
 import asyncio
@@ -42,8 +42,8 @@ REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}
 HOST = "http://chat.test"
 
 
-def built(files: Files | None = None) -> FastAPI:
-    """An app that has every route but the page's."""
+def app_with_every_route(files: Files | None = None) -> FastAPI:
+    """Return an app with every route except the page's."""
     store = MemoryStore()
     urls = None if files is None else PresignedUrls(files)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), urls=urls))
@@ -57,48 +57,52 @@ def built(files: Files | None = None) -> FastAPI:
     )
 
 
-DOCUMENT = openapi.document(built())
+DOCUMENT = openapi.document(app_with_every_route())
 OPERATIONS = [
-    found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations() if isinstance(found, Ok)
+    result.ok() for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations() if isinstance(result, Ok)
 ]
 
 
-def test_the_document_has_every_route_of_the_app_and_a_shape_for_every_body() -> None:
-    taken = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert ("post", "/chatkit") in taken
-    assert ("post", "/chatkit/{assistant}/stop") in taken
-    assert len(taken) == len(OPERATIONS) == 14
+def test_the_document_has_every_route_and_a_schema_for_every_body() -> None:
+    routes = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert ("post", "/chatkit") in routes
+    assert ("post", "/chatkit/{assistant}/stop") in routes
+    assert len(routes) == len(OPERATIONS) == 14
     bodiless = {path for path, methods in DOCUMENT["paths"].items() if "requestBody" not in methods.get("post", {})}
     assert {path for path in bodiless if "post" in DOCUMENT["paths"][path]} == set()
-    known = DOCUMENT["components"]["schemas"]
-    named = {word.rpartition("/")[2] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components/")}
-    assert named <= known.keys()
+    schemas = DOCUMENT["components"]["schemas"]
+    references = {
+        word.rpartition("/")[2] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components/")
+    }
+    assert references <= schemas.keys()
 
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[Files]:
-    """A bucket."""
+    """An attachment store on moto's S3."""
     with full_app_on_moto() as full_app:
         assert full_app.files is not None
         yield full_app.files
 
 
 async def send(case: Case[Any], files: Files) -> httpx2.Response:
-    """The app's answer to a case, as ann."""
-    wanted: dict[str, Any] = case.as_transport_kwargs(base_url=HOST)
-    known = {
-        name: wanted[name] for name in ("method", "url", "headers", "json", "data", "files", "params") if name in wanted
+    """Send a case as ann; return the answer."""
+    arguments: dict[str, Any] = case.as_transport_kwargs(base_url=HOST)
+    supported = {
+        name: arguments[name]
+        for name in ("method", "url", "headers", "json", "data", "files", "params")
+        if name in arguments
     }
-    made = requests.Request(**known).prepare()  # schemathesis speaks requests' language, forms above all
+    prepared = requests.Request(**supported).prepare()  # schemathesis' arguments are those of requests
     headers = httpx2.Headers(
-        [(name, str(value)) for name, value in made.headers.items() if name.lower() != "authorization"]
+        [(name, str(value)) for name, value in prepared.headers.items() if name.lower() != "authorization"]
     )
     headers["authorization"] = "Bearer ann"
-    body = made.body or b""
-    assert isinstance(body, bytes | str), "nothing is streamed"
-    transport = httpx2.ASGITransport(app=built(files), raise_app_exceptions=False)
+    body = prepared.body or b""
+    assert isinstance(body, bytes | str), "no request body is streamed"
+    transport = httpx2.ASGITransport(app=app_with_every_route(files), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=HOST) as client:
-        return await client.request(case.method, made.url or HOST, headers=headers, content=body)
+        return await client.request(case.method, prepared.url or HOST, headers=headers, content=body)
 
 
 @settings(
@@ -110,7 +114,7 @@ async def send(case: Case[Any], files: Files) -> httpx2.Response:
     suppress_health_check=list(HealthCheck),
 )
 @given(st.one_of([operation.as_strategy() for operation in OPERATIONS]))
-def test_no_request_is_a_fault_of_ours(files: Files, case: Case[Any]) -> None:
+def test_no_request_causes_a_server_error(files: Files, case: Case[Any]) -> None:
     answer = asyncio.run(send(case, files))
     assert answer.status_code == 200 or answer.status_code in REFUSED, (answer.status_code, case.as_curl_command())
     if answer.status_code != 200:

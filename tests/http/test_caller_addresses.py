@@ -1,4 +1,4 @@
-"""Addresses in the log: counted within a day, the same in every process, unknown without the key, gone the next day."""
+"""Hashed caller addresses in the log: stable for a day across processes, unlinkable without the day's key."""
 
 import pytest
 
@@ -13,7 +13,7 @@ DAY_NS = DAY_S * 10**9
 
 
 class Clock:
-    """Nanoseconds since 1970, set by hand."""
+    """Epoch nanoseconds, set by the test."""
 
     def __init__(self) -> None:
         self.ns = 20_000 * DAY_NS
@@ -27,7 +27,7 @@ def clock() -> Clock:
     return Clock()
 
 
-async def test_an_address_is_the_same_all_day_and_another_one_the_next_day(clock: Clock) -> None:
+async def test_an_address_has_the_same_hash_all_day_and_another_the_next_day(clock: Clock) -> None:
     callers = Callers(MemoryDayKeys(), clock=clock)
     before = await callers.hashed("203.0.113.7")
     clock.ns += DAY_NS - 1
@@ -36,31 +36,31 @@ async def test_an_address_is_the_same_all_day_and_another_one_the_next_day(clock
     assert await callers.hashed("203.0.113.7") not in (None, before)
 
 
-async def test_addresses_of_one_network_are_one(clock: Clock) -> None:
+async def test_addresses_of_one_network_have_the_same_hash(clock: Clock) -> None:
     callers = Callers(MemoryDayKeys(), clock=clock)
     assert await callers.hashed("2001:db8::1") == await callers.hashed("2001:db8::2")
     assert await callers.hashed("2001:db8::1") != await callers.hashed("2001:db8:0:1::1")
 
 
-async def test_a_key_that_cannot_be_read_leaves_the_field_out_and_is_tried_again_later(clock: Clock) -> None:
+async def test_without_the_key_there_is_no_hash_and_reading_is_retried_later(clock: Clock) -> None:
     class Down(MemoryDayKeys):
-        asked = 0
+        reads = 0
 
         async def shared(self, day: int, proposal: bytes) -> bytes:
-            self.asked += 1
-            if self.asked == 1:
+            self.reads += 1
+            if self.reads == 1:
                 raise UnavailableError("down")
             return await super().shared(day, proposal)
 
     keys = Down()
     callers = Callers(keys, clock=clock)
     assert [await callers.hashed("203.0.113.7") for _ in range(3)] == [None] * 3
-    assert keys.asked == 1
+    assert keys.reads == 1
     clock.ns += RETRY_S * 10**9
     assert await callers.hashed("203.0.113.7") is not None
 
 
-async def test_all_processes_of_a_stage_share_a_days_key_and_none_can_be_read_from_it(clock: Clock) -> None:
+async def test_all_processes_of_a_stage_share_the_days_key_and_other_stages_have_another(clock: Clock) -> None:
     store = Local().store()
     processes = [Callers(TableDayKeys(store.table), clock=clock) for _ in range(5)]
     hashes = {await process.hashed("203.0.113.7") for process in processes}
@@ -68,7 +68,7 @@ async def test_all_processes_of_a_stage_share_a_days_key_and_none_can_be_read_fr
     assert hashes != {await Callers(TableDayKeys(Local().store().table), clock=clock).hashed("203.0.113.7")}
 
 
-async def test_a_process_asks_for_a_days_key_once_and_the_row_expires(clock: Clock) -> None:
+async def test_a_process_reads_the_days_key_once_and_its_row_expires(clock: Clock) -> None:
     store = Local().store()
     callers = Callers(TableDayKeys(store.table), clock=clock)
     for number in range(10):

@@ -1,4 +1,4 @@
-"""The HTTP face: the requests ChatKit sends, and what each bad one is told before anything is stored."""
+"""The /chatkit route: ChatKit's requests and streams, and the errors for bad requests before anything is stored."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def test_a_new_thread_streams_in_chatkits_order(chat: Chat) -> None:
     assert answer.headers["cache-control"] == "no-cache, no-transform"
 
 
-async def test_both_messages_are_there_afterwards(chat: Chat) -> None:
+async def test_both_messages_are_stored(chat: Chat) -> None:
     thread = (await chat("threads.get_by_id", thread_id=await thread_of(chat))).json
     assert [item["type"] for item in thread["items"]["data"]] == ["user_message", "assistant_message"]
     assert "demo model" in thread["items"]["data"][1]["content"][0]["text"]
@@ -71,15 +71,15 @@ async def test_a_renamed_thread_keeps_its_name(chat: Chat) -> None:
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "Mine"
 
 
-async def test_the_model_is_shown_the_history_once(store: MemoryStore) -> None:
+async def test_the_model_receives_the_history_once(store: MemoryStore) -> None:
     model = ScriptedModel([[assistant_message("one")], [assistant_message("two")]])
     chat = Chat(app_with(server_with(store, model=model)))
     thread_id = await thread_of(chat, "first")
     await chat("threads.add_user_message", thread_id=thread_id, input=message("second"))
-    assert shown_to(model) == ["first", "one", "second"]
+    assert input_texts(model) == ["first", "one", "second"]
 
 
-async def test_answers_of_a_model_with_one_constant_id_do_not_replace_each_other(store: MemoryStore) -> None:
+async def test_answers_with_the_same_id_do_not_replace_each_other(store: MemoryStore) -> None:
     steps = [[assistant_message(text, item_id="__fake_id__")] for text in ("one", "two")]
     chat = Chat(app_with(server_with(store, model=ScriptedModel(steps))))
     thread_id = await thread_of(chat)
@@ -94,16 +94,16 @@ async def test_the_history_is_limited_to_its_newest_items(store: MemoryStore) ->
     chat = Chat(app_with(server_with(store, model=model, history_items=2)))
     thread_id = await thread_of(chat, "first")
     await chat("threads.add_user_message", thread_id=thread_id, input=message("second"))
-    assert shown_to(model) == ["0", "second"]
+    assert input_texts(model) == ["0", "second"]
 
 
-def shown_to(model: ScriptedModel) -> list[str]:
-    """The texts of the second call's input: an answer of the assistant's is plain text, a user's has parts."""
+def input_texts(model: ScriptedModel) -> list[str]:
+    """Return the texts in the second call's input; assistant messages are plain text, user messages have parts."""
     contents = [item["content"] for item in model.calls[1].input]
     return [content if isinstance(content, str) else content[0]["text"] for content in contents]
 
 
-async def test_retry_answers_the_same_message_anew(chat: Chat) -> None:
+async def test_retry_regenerates_the_answer_to_the_same_message(chat: Chat) -> None:
     thread_id = await thread_of(chat)
     items = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
     again = await chat("threads.retry_after_item", thread_id=thread_id, item_id=items[0]["id"])
@@ -132,8 +132,8 @@ async def test_every_time_on_the_wire_carries_its_offset(chat: Chat) -> None:
 
 
 async def test_health_needs_no_token(chat: Chat) -> None:
-    nobody = chat.as_(None)
-    assert (await nobody.post(b"", "/chat/health", "GET")).json == {"status": "healthy", "service": "chat"}
+    anonymous = chat.as_(None)
+    assert (await anonymous.post(b"", "/chat/health", "GET")).json == {"status": "healthy", "service": "chat"}
 
 
 async def test_every_answer_names_its_request(chat: Chat) -> None:
@@ -163,7 +163,7 @@ REFUSED: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize(("body", "words"), REFUSED, ids=lambda value: str(value[:60]))
-async def test_a_request_that_is_not_one_is_refused_in_words(
+async def test_an_invalid_request_is_refused_with_a_message(
     chat: Chat, store: MemoryStore, body: bytes, words: str
 ) -> None:
     answer = await chat.post(body)
@@ -173,20 +173,20 @@ async def test_a_request_that_is_not_one_is_refused_in_words(
     assert not await everything(store)
 
 
-@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": {}}], ids=["left out", "null", "empty"])
+@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": {}}], ids=["omitted", "null", "empty"])
 @pytest.mark.parametrize("operation", ["threads.create", "threads.add_user_message"])
-async def test_a_tag_may_leave_out_its_data(chat: Chat, operation: str, data: dict[str, Any]) -> None:
+async def test_a_tag_may_omit_its_data(chat: Chat, operation: str, data: dict[str, Any]) -> None:
     tag = {"type": "input_tag", "id": "ann", "text": "Ann", "group": "people", "interactive": True}
     content = [{"type": "input_text", "text": "ask "}, tag | data, tag | {"data": {"role": "boss"}}]
-    there = {} if operation == "threads.create" else {"thread_id": await thread_of(chat)}
-    answer = await chat(operation, input=message("", content=content), **there)
+    thread = {} if operation == "threads.create" else {"thread_id": await thread_of(chat)}
+    answer = await chat(operation, input=message("", content=content), **thread)
     assert answer.status == 200, answer.json
-    [said] = [item for item in answer.of("thread.item.done") if item["item"]["type"] == "user_message"]
-    assert [part.get("data") for part in said["item"]["content"]] == [None, {}, {"role": "boss"}]
+    [done] = [item for item in answer.of("thread.item.done") if item["item"]["type"] == "user_message"]
+    assert [part.get("data") for part in done["item"]["content"]] == [None, {}, {"role": "boss"}]
 
 
 @pytest.mark.parametrize("tag", [{"data": 7}, {"data": [1]}, {"id": None}, {"text": 3, "data": None}], ids=str)
-async def test_a_tag_that_is_wrong_in_another_way_is_refused(chat: Chat, tag: dict[str, Any]) -> None:
+async def test_an_otherwise_invalid_tag_is_refused(chat: Chat, tag: dict[str, Any]) -> None:
     content = [{"type": "input_tag", "id": "ann", "text": "Ann"} | tag, {"type": "input_tag", "id": "b", "text": "B"}]
     others: list[list[Any]] = [[], [7], [None], [{}], [[]]]
     for more in others:
@@ -194,13 +194,13 @@ async def test_a_tag_that_is_wrong_in_another_way_is_refused(chat: Chat, tag: di
         assert (answer.status, answer.json["error"]) == (422, "invalid_request")
 
 
-async def test_what_a_user_wrote_is_not_echoed_by_a_refusal(chat: Chat) -> None:
+async def test_a_refusal_does_not_echo_what_the_user_wrote(chat: Chat) -> None:
     answer = await chat.post(b'{"type": "threads.create", "params": {"input": "my secret"}}')
     assert b"my secret" not in answer.body
 
 
 @pytest.mark.parametrize("user", [None, ""])
-async def test_nobody_gets_in_without_a_token(chat: Chat, store: MemoryStore, user: str | None) -> None:
+async def test_a_request_without_a_token_is_a_401(chat: Chat, store: MemoryStore, user: str | None) -> None:
     answer = await chat.as_(user)("threads.create", input=message("hi"))
     assert (answer.status, answer.json["error"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -231,7 +231,7 @@ MISSING_OR_FOREIGN: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "params"), MISSING_OR_FOREIGN, ids=lambda value: str(value)[:40])
-async def test_what_is_missing_and_what_is_someone_elses_is_the_same_404(
+async def test_missing_and_foreign_threads_and_items_get_the_same_404(
     chat: Chat, store: MemoryStore, kind: str, params: dict[str, Any]
 ) -> None:
     thread_id = await thread_of(chat)
@@ -248,7 +248,7 @@ async def test_what_is_missing_and_what_is_someone_elses_is_the_same_404(
     assert await everything(store) == before
 
 
-async def test_lists_and_deletes_of_someone_elses_thread_say_and_do_nothing(chat: Chat) -> None:
+async def test_listing_and_deleting_a_foreign_thread_reveals_and_changes_nothing(chat: Chat) -> None:
     thread_id = await thread_of(chat)
     bob = chat.as_("bob")
     assert (await bob("items.list", thread_id=thread_id)).body == (await bob("items.list", thread_id="thr_no")).body
@@ -263,12 +263,12 @@ async def test_a_message_with_an_unknown_attachment_stores_nothing(chat: Chat, s
     assert not await everything(store)
 
 
-async def test_an_item_to_retry_that_is_not_there_is_a_404(chat: Chat) -> None:
+async def test_retrying_a_missing_item_is_a_404(chat: Chat) -> None:
     answer = await chat("threads.retry_after_item", thread_id=await thread_of(chat), item_id="msg_no")
     assert answer.status == 404
 
 
-async def test_what_the_thread_does_not_wait_for_is_a_conflict(chat: Chat, store: MemoryStore) -> None:
+async def test_a_tool_result_that_the_thread_does_not_await_is_a_conflict(chat: Chat, store: MemoryStore) -> None:
     thread_id = await thread_of(chat)
     before = await everything(store)
     answer = await chat("threads.add_client_tool_output", thread_id=thread_id, result=1)
@@ -277,7 +277,7 @@ async def test_what_the_thread_does_not_wait_for_is_a_conflict(chat: Chat, store
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/nothing", "GET", 404), ("/chatkit", "GET", 405)])
-async def test_other_routes_answer_in_the_same_shape(chat: Chat, path: str, method: str, status: int) -> None:
+async def test_errors_of_other_routes_have_the_same_format(chat: Chat, path: str, method: str, status: int) -> None:
     answer = await chat.post(b"", path, method)
     assert (answer.status, set(answer.json)) == (status, {"error", "message"})
 
@@ -293,16 +293,16 @@ async def test_a_path_that_is_not_utf8_is_a_400(chat: Chat, path: str, method: s
     assert answer.headers["x-request-id"]
 
 
-async def test_a_buffered_invoke_with_such_a_path_is_a_400_too(chat: Chat) -> None:
+async def test_a_buffered_invocation_with_such_a_path_is_a_400(chat: Chat) -> None:
     answer = await asyncio.to_thread(StreamingMangum(chat.app, "off"), http_event("/%ff"), None)
     assert answer["statusCode"] == 400
 
 
-async def test_a_path_of_any_other_script_is_a_404(chat: Chat) -> None:
+async def test_an_unknown_path_in_another_script_is_a_404(chat: Chat) -> None:
     assert (await chat.post(b"", "/caf%C3%A9/%E2%98%82", "GET")).status == 404
 
 
-async def test_a_fault_of_ours_tells_no_details(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_reveals_no_details(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(**_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
@@ -313,10 +313,10 @@ async def test_a_fault_of_ours_tells_no_details(store: MemoryStore, monkeypatch:
 
 
 async def everything(store: MemoryStore) -> list[str]:
-    """All that ann has, as JSON lines."""
-    kept: list[str] = []
+    """Return everything of ann's as JSON lines."""
+    lines: list[str] = []
     for thread in (await store.load_threads(limit=100, after=None, order="asc", context=ANN)).data:
-        kept.append(thread.model_dump_json())
+        lines.append(thread.model_dump_json())
         page = await store.load_thread_items(thread.id, after=None, limit=100, order="asc", context=ANN)
-        kept += [item.model_dump_json() for item in page.data]
-    return kept
+        lines += [item.model_dump_json() for item in page.data]
+    return lines

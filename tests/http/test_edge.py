@@ -1,4 +1,4 @@
-"""What stands before every route: CloudFront's proof, the viewer's address, the token's header, and CORS."""
+"""Middleware before every route: CloudFront's origin secret, the viewer's address, the token's header, and CORS."""
 
 import httpx2
 import pytest
@@ -32,8 +32,8 @@ SITE = "https://www.example.org"
 ROUTES = [("GET", "/"), ("GET", "/chat/health"), ("POST", "/chatkit"), ("OPTIONS", "/chatkit"), ("GET", "/nothing")]
 
 
-class Kept:
-    """Two secrets where they are kept, on a clock of the test's own; `down` names those that cannot be read."""
+class SecretStore:
+    """A fake store of two secrets with a clock; `down` names those that cannot be read."""
 
     def __init__(self) -> None:
         self.values = {"newest": "n" * 48, "before": "b" * 48}
@@ -42,7 +42,7 @@ class Kept:
         self.now_s = 0.0
 
     def secrets(self) -> list[Secret]:
-        """A process's memory of them."""
+        """Return one process's cached secrets."""
         return [Secret(lambda name=name: self._read(name), now=lambda: self.now_s) for name in self.values]  # type: ignore[misc] # mypy cannot type a lambda's default
 
     def _read(self, name: str) -> str:
@@ -53,12 +53,12 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def secret_store() -> SecretStore:
+    return SecretStore()
 
 
 def app_behind(*middleware: Middleware, token_header: str = "authorization") -> FastAPI:
-    """The app with that in front of it; what its store cannot do is a fault of ours."""
+    """Return the app behind this middleware."""
     store = MemoryStore()
     return create_app(
         AssistantEndpoint(served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store)))),
@@ -71,7 +71,7 @@ def app_behind(*middleware: Middleware, token_header: str = "authorization") -> 
 
 
 async def ask(app: FastAPI, method: str, path: str, body: str = "", **headers: str) -> httpx2.Response:
-    """One request; `x_a` is the header x-a."""
+    """Send a request. In header names, write underscores for dashes."""
     named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
@@ -81,52 +81,56 @@ async def ask(app: FastAPI, method: str, path: str, body: str = "", **headers: s
 LIST = '{"type": "threads.list", "params": {}}'
 
 
-# The proof
+# The origin secret
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("sent", [None, "", "n", "n" * 47, "n" * 49, "é" * 24], ids=repr)
-async def test_without_the_proof_every_address_is_closed(kept: Kept, method: str, path: str, sent: str | None) -> None:
-    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
+async def test_without_the_origin_secret_every_route_is_a_403(
+    secret_store: SecretStore, method: str, path: str, sent: str | None
+) -> None:
+    app = app_behind(cloudfront_secret_middleware(*secret_store.secrets()))
     headers = {} if sent is None else {"x_origin_secret": sent}
     answer = await ask(app, method, path, authorization="Bearer ann", **headers)
     assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
     assert {**SECURITY_HEADERS, "x-request-id": answer.headers["x-request-id"]}.items() <= answer.headers.items()
 
 
-async def test_who_sends_no_proof_makes_us_read_no_secret(kept: Kept) -> None:
-    await ask(app_behind(cloudfront_secret_middleware(*kept.secrets())), "GET", "/chat/health")
-    assert kept.reads == []
+async def test_a_request_without_the_origin_secret_reads_no_secret(secret_store: SecretStore) -> None:
+    await ask(app_behind(cloudfront_secret_middleware(*secret_store.secrets())), "GET", "/chat/health")
+    assert secret_store.reads == []
 
 
 @pytest.mark.parametrize("name", ["newest", "before"])
-async def test_both_generations_are_taken_while_the_edges_change_over(kept: Kept, name: str) -> None:
-    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
+async def test_both_generations_of_the_secret_are_accepted_during_a_rotation(
+    secret_store: SecretStore, name: str
+) -> None:
+    app = app_behind(cloudfront_secret_middleware(*secret_store.secrets()))
     for _ in range(3):
-        assert (await ask(app, "GET", "/chat/health", x_origin_secret=kept.values[name])).status_code == 200
-    assert len(kept.reads) == len(set(kept.reads))
+        assert (await ask(app, "GET", "/chat/health", x_origin_secret=secret_store.values[name])).status_code == 200
+    assert len(secret_store.reads) == len(set(secret_store.reads))
 
 
-async def test_a_secret_that_was_changed_where_it_is_kept_is_read_again_but_not_for_every_guess(kept: Kept) -> None:
-    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
-    old = kept.values["newest"]
+async def test_a_changed_secret_is_read_again_but_not_for_every_wrong_value(secret_store: SecretStore) -> None:
+    app = app_behind(cloudfront_secret_middleware(*secret_store.secrets()))
+    old = secret_store.values["newest"]
     assert (await ask(app, "GET", "/chat/health", x_origin_secret=old)).status_code == 200
-    kept.values["newest"] = "m" * 48
-    kept.now_s += REREAD_S
+    secret_store.values["newest"] = "m" * 48
+    secret_store.now_s += REREAD_S
     assert (await ask(app, "GET", "/chat/health", x_origin_secret="m" * 48)).status_code == 200
-    kept.reads.clear()
+    secret_store.reads.clear()
     for _ in range(20):
         assert (await ask(app, "GET", "/chat/health", x_origin_secret=old)).status_code == 403
-    assert kept.reads == []
+    assert secret_store.reads == []
 
 
-async def test_a_secret_that_cannot_be_read_is_no_refusal_for_good(kept: Kept) -> None:
-    kept.down = {"newest", "before"}
-    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
-    answer = await ask(app, "GET", "/chat/health", x_origin_secret=kept.values["newest"])
+async def test_a_secret_that_cannot_be_read_is_a_503_until_it_can(secret_store: SecretStore) -> None:
+    secret_store.down = {"newest", "before"}
+    app = app_behind(cloudfront_secret_middleware(*secret_store.secrets()))
+    answer = await ask(app, "GET", "/chat/health", x_origin_secret=secret_store.values["newest"])
     assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
-    kept.down = {"before"}
-    assert (await ask(app, "GET", "/chat/health", x_origin_secret=kept.values["newest"])).status_code == 200
+    secret_store.down = {"before"}
+    assert (await ask(app, "GET", "/chat/health", x_origin_secret=secret_store.values["newest"])).status_code == 200
 
 
 # The viewer's address
@@ -139,17 +143,17 @@ async def test_a_secret_that_cannot_be_read_is_no_refusal_for_good(kept: Kept) -
         ("edge", "edge"),
         ("viewer", "viewer"),
         ("viewer, edge", "viewer"),
-        ("made up, viewer, edge", "viewer"),
-        ("made up,viewer", "viewer"),
+        ("forged, viewer, edge", "viewer"),
+        ("forged,viewer", "viewer"),
         (" , ", "edge"),
     ],
 )
-def test_the_viewer_is_whom_cloudfront_saw_and_not_whom_they_claim_to_be(forwarded: str, viewer: str) -> None:
+def test_the_viewers_address_is_the_one_cloudfront_saw_not_a_forged_one(forwarded: str, viewer: str) -> None:
     assert viewer_of(forwarded, "edge") == viewer
 
 
-async def seen_by(settings: Settings, *, forwarded: str) -> str:
-    """The address that a request of CloudFront's edge comes from, as the app is told."""
+async def client_address(settings: Settings, *, forwarded: str) -> str:
+    """Return the client address that the app sees for a request from CloudFront's edge."""
     addresses: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,17 +170,17 @@ async def seen_by(settings: Settings, *, forwarded: str) -> str:
     return address
 
 
-async def test_where_only_cloudfront_can_call_the_address_is_the_viewers_without_any_secret() -> None:
+async def test_with_signed_origin_requests_the_address_is_the_viewers_without_a_secret() -> None:
     env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
     signed = Settings.from_env({**env, "CHAT_ORIGIN_SIGNED": "true"})
-    assert await seen_by(signed, forwarded="made up, viewer, edge") == "viewer"
-    assert await seen_by(Settings.from_env(env), forwarded="made up") == "edge"
+    assert await client_address(signed, forwarded="forged, viewer, edge") == "viewer"
+    assert await client_address(Settings.from_env(env), forwarded="forged") == "edge"
 
 
 # The token's header
 
 
-async def test_the_token_is_read_from_one_header_and_from_no_other() -> None:
+async def test_the_token_is_read_only_from_the_configured_header() -> None:
     app = app_behind(token_header="x-chat-authorization")
     assert (await ask(app, "POST", "/chatkit", LIST, x_chat_authorization="Bearer ann")).status_code == 200
     assert (await ask(app, "POST", "/chatkit", LIST, authorization="Bearer ann")).status_code == 401
@@ -196,7 +200,7 @@ async def preflight(app: FastAPI, origin: str, *, method: str = "POST", headers:
     )
 
 
-async def test_a_preflight_of_a_page_that_may_call_is_answered() -> None:
+async def test_a_preflight_from_an_allowed_origin_is_answered() -> None:
     app = app_behind(cors_middleware([SITE], token_header="authorization"))
     answer = await preflight(app, SITE, headers=",".join(edge.REQUEST_HEADERS))
     assert answer.status_code == 200
@@ -213,7 +217,7 @@ async def test_a_preflight_of_a_page_that_may_call_is_answered() -> None:
     "origin",
     ["null", "https://example.org", "http://www.example.org", f"{SITE}.evil.test", f"{SITE}:444", "https://evil.test"],
 )
-async def test_no_other_origin_may_call(origin: str) -> None:
+async def test_other_origins_are_refused(origin: str) -> None:
     app = app_behind(cors_middleware([SITE], token_header="authorization"))
     refused = await preflight(app, origin, headers="authorization")
     assert refused.status_code == 400
@@ -223,17 +227,17 @@ async def test_no_other_origin_may_call(origin: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "headers"), [("DELETE", "authorization"), ("POST", "x-other")])
-async def test_no_other_method_or_header_may_be_sent(method: str, headers: str) -> None:
+async def test_other_methods_and_headers_are_refused(method: str, headers: str) -> None:
     app = app_behind(cors_middleware([SITE], token_header="authorization"))
     assert (await preflight(app, SITE, method=method, headers=headers)).status_code == 400
 
 
-async def test_the_tokens_own_header_may_be_sent() -> None:
+async def test_the_configured_token_header_is_allowed() -> None:
     app = app_behind(cors_middleware([SITE], token_header="x-chat-authorization"), token_header="x-chat-authorization")
     assert (await preflight(app, SITE, headers="x-chat-authorization")).status_code == 200
 
 
-async def test_every_answer_can_be_read_by_the_page_that_asked_errors_above_all() -> None:
+async def test_pages_of_allowed_origins_can_read_every_answer_including_errors() -> None:
     app = app_behind(cors_middleware([SITE], token_header="authorization"))
 
     @app.get("/broken")
@@ -255,7 +259,7 @@ async def test_every_answer_can_be_read_by_the_page_that_asked_errors_above_all(
         assert answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]]
 
 
-async def test_without_origins_the_app_says_nothing_of_cors() -> None:
+async def test_without_allowed_origins_the_app_sends_no_cors_headers() -> None:
     answer = await ask(app_behind(), "POST", "/chatkit", LIST, authorization="Bearer ann", origin=SITE)
     assert not any(name.startswith("access-control") for name in answer.headers)
 
@@ -263,7 +267,7 @@ async def test_without_origins_the_app_says_nothing_of_cors() -> None:
 # The settings
 
 
-async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
+async def test_middleware_follows_the_settings_with_the_origin_secret_first() -> None:
     env = {
         "CHAT_STORE": "memory",
         "CHAT_AUTH_ISSUER": "https://i.test/",
@@ -271,14 +275,14 @@ async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
         "CHAT_ORIGIN_SECRETS": "arn:2,arn:1",
         "CHAT_CORS_ORIGINS": SITE,
     }
-    kept = {"arn:2": "two", "arn:1": "one"}
-    app = app_behind(*access.middleware(Settings.from_env(env), kept.__getitem__))
+    secrets = {"arn:2": "two", "arn:1": "one"}
+    app = app_behind(*access.middleware(Settings.from_env(env), secrets.__getitem__))
     assert (await preflight(app, SITE, headers="authorization")).status_code == 403
-    for value in kept.values():
+    for value in secrets.values():
         answer = await ask(app, "GET", "/chat/health", origin=SITE, **{ORIGIN_HEADER: value})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, SITE)
 
 
-def test_a_stage_that_names_nothing_asks_for_nothing() -> None:
+def test_without_such_settings_there_is_no_middleware() -> None:
     env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
     assert access.middleware(Settings.from_env(env), str) == []

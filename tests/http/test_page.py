@@ -1,4 +1,4 @@
-"""What every answer, and the page above all, is sent with."""
+"""The web page route: security headers, content security policy, caching, and the page's configuration."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ SIGNED_IN = {"CHAT_AUTH_ISSUER": "https://issuer.test/pool", "CHAT_AUTH_AUDIENCE
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A built page."""
+    """A folder with a built page."""
     files = {"index.html": HTML, "chat-client.js": "//", "static/main-AB12.js": "1", "secret.py": "no"}
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -44,18 +44,18 @@ def chat(folder: Path) -> Chat:
 
 @pytest.fixture
 def with_chatkit(folder: Path) -> Chat:
-    """Its page may show OpenAI's component."""
+    """A client of an app whose page may use OpenAI's component."""
     return chat_with(Page(config={"domain_key": "domain_pk_1"}, folder=folder, origins=(BUCKET,)))
 
 
 def policy_of(page: Answer) -> dict[str, list[str]]:
-    """Directive -> sources."""
+    """Return the content security policy: directive -> sources."""
     parts = [part.split() for part in page.headers["content-security-policy"].split(";")]
     return {name: sources for name, *sources in parts}
 
 
-def told(env: dict[str, str]) -> dict[str, Any]:
-    """What the page of a stage with these settings is told."""
+def page_config(env: dict[str, str]) -> dict[str, Any]:
+    """Return the page's configuration with these settings."""
     page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=None, dictation=False)
     return dict(page.config)
 
@@ -102,7 +102,7 @@ async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
         assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
-async def test_an_answer_that_says_nothing_of_caches_is_kept_by_none(chat: Chat) -> None:
+async def test_answers_are_not_cached_by_default(chat: Chat) -> None:
     answers = [
         await chat("threads.list"),
         await chat("threads.get_by_id", thread_id="no"),
@@ -116,7 +116,7 @@ async def test_an_answer_that_says_nothing_of_caches_is_kept_by_none(chat: Chat)
     assert stream.headers["cache-control"] == "no-cache, no-transform"
 
 
-async def test_the_page_is_alone_in_its_window_and_may_use_no_device(chat: Chat) -> None:
+async def test_the_page_is_isolated_from_other_windows_and_may_not_use_devices(chat: Chat) -> None:
     html = await chat.post(b"", "/", "GET")
     assert html.headers["cross-origin-opener-policy"] == "same-origin"
     assert html.headers["cross-origin-resource-policy"] == "same-origin"
@@ -130,19 +130,21 @@ async def test_the_page_is_alone_in_its_window_and_may_use_no_device(chat: Chat)
 
 
 @pytest.mark.parametrize(
-    ("told", "microphone"),
+    ("config", "microphone"),
     [
         ({"features": {"dictation": True}}, "(self)"),
         ({"features": {"dictation": True}, "domain_key": "k"}, f'(self "{CHATKIT}")'),
         ({"features": {"dictation": False}, "domain_key": "k"}, "()"),
     ],
 )
-async def test_the_microphone_is_for_dictation(folder: Path, told: dict[str, Any], microphone: str) -> None:
-    html = await chat_with(Page(config=told, folder=folder)).post(b"", "/", "GET")
+async def test_the_microphone_is_allowed_only_for_dictation(
+    folder: Path, config: dict[str, Any], microphone: str
+) -> None:
+    html = await chat_with(Page(config=config, folder=folder)).post(b"", "/", "GET")
     assert f"microphone={microphone}" in html.headers["permissions-policy"].split(", ")
 
 
-async def test_only_scripts_of_ours_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
+async def test_only_our_own_scripts_and_the_pages_own_style_are_allowed(chat: Chat) -> None:
     policy = policy_of(await chat.post(b"", "/", "GET"))
     assert policy["script-src"] == ["'self'"]
     assert policy["style-src"] == [
@@ -154,7 +156,7 @@ async def test_only_scripts_of_ours_run_and_only_the_pages_own_style_holds(chat:
     assert not any(CHATKIT in sources for sources in policy.values())
 
 
-async def test_with_a_domain_key_chatkit_may_run_and_style_itself(with_chatkit: Chat) -> None:
+async def test_with_a_domain_key_chatkits_scripts_and_styles_are_allowed(with_chatkit: Chat) -> None:
     policy = policy_of(await with_chatkit.post(b"", "/", "GET"))
     assert policy["script-src"] == ["'self'", CHATKIT]
     assert policy["frame-src"] == [CHATKIT]
@@ -163,7 +165,7 @@ async def test_with_a_domain_key_chatkit_may_run_and_style_itself(with_chatkit: 
     assert not any("unsafe" in source for name, sources in policy.items() for source in sources if name != "style-src")
 
 
-async def test_pictures_come_from_the_bucket_and_the_domains_that_are_allowed(folder: Path) -> None:
+async def test_images_may_come_from_the_bucket_and_the_allowed_domains(folder: Path) -> None:
     env = SIGNED_IN | {"CHAT_ALLOWED_IMAGE_DOMAINS": "images.example.com, *.example.org"}
     page = replace(page_of(Settings.from_env(env), upload_origin=BUCKET, dictation=False), folder=folder)
     allowed = [BUCKET, "https://images.example.com", "https://*.example.org"]
@@ -173,33 +175,37 @@ async def test_pictures_come_from_the_bucket_and_the_domains_that_are_allowed(fo
     assert policy["connect-src"] == ["'self'", BUCKET]
 
 
-async def test_what_the_page_is_told_ends_no_element(chat: Chat) -> None:
+async def test_the_configuration_cannot_close_its_script_element(chat: Chat) -> None:
     page = (await chat.post(b"", "/", "GET")).body.decode()
     config = re.search(r'id="page-config">(.*?)</script>', page)
     assert config is not None
     assert json.loads(config[1]) == {"auth": "</script><script>alert(1)"}
 
 
-async def test_names_with_a_hash_are_kept_for_ever_and_all_others_asked_for_anew(chat: Chat) -> None:
-    kept = {
+async def test_hashed_files_are_cached_forever_and_others_revalidated(chat: Chat) -> None:
+    cache_control = {
         path: (await chat.post(b"", path, "GET")).headers["cache-control"]
         for path in ("/", "/static/main-AB12.js", "/chat-client.js")
     }
-    assert kept.pop("/static/main-AB12.js") == "public, max-age=31536000, immutable"
-    assert set(kept.values()) == {"no-cache"}
+    assert cache_control.pop("/static/main-AB12.js") == "public, max-age=31536000, immutable"
+    assert set(cache_control.values()) == {"no-cache"}
 
 
-async def test_a_page_of_another_version_gets_todays_file_and_nobody_keeps_it(chat: Chat) -> None:
-    """While a deployment takes over, or in a tab that was open meanwhile: a 404 would be a blank page."""
+async def test_a_page_of_another_release_gets_the_current_file_uncached(chat: Chat) -> None:
+    """This happens during a deployment or in a tab opened before it, where a 404 would mean a blank page."""
     answer = await chat.post(b"", "/static/main-OLD9.js", "GET")
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"1", "no-store")
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js"])
-async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
+async def test_conditional_requests_are_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
     first = await chat.post(b"", path, "GET")
-    has = {"if_none_match": "*", "if_modified_since": "Fri, 01 Jan 2100 00:00:00 GMT", "accept_encoding": "gzip, br"}
-    again = await chat.post(b"", path, "GET", **has)
+    conditional = {
+        "if_none_match": "*",
+        "if_modified_since": "Fri, 01 Jan 2100 00:00:00 GMT",
+        "accept_encoding": "gzip, br",
+    }
+    again = await chat.post(b"", path, "GET", **conditional)
     assert (again.status, again.body) == (200, first.body)
     assert not {"content-encoding", "etag", "last-modified"} & again.headers.keys()
 
@@ -215,34 +221,34 @@ async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Cha
         "/static/x.js",
     ],
 )
-async def test_nothing_but_what_was_built_is_served(chat: Chat, path: str) -> None:
+async def test_only_built_files_are_served(chat: Chat, path: str) -> None:
     assert (await chat.post(b"", path, "GET")).status == 404
 
 
-async def test_a_page_that_was_never_built_says_how_to(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_page_says_how_to_build_it(tmp_path: Path) -> None:
     answer = await chat_with(Page(config={}, folder=tmp_path / "none")).post(b"", "/", "GET")
     assert answer.status == 404
     assert "make page" in answer.json["message"]
 
 
-async def test_uploads_go_to_the_bucket_and_to_no_other(chat: Chat) -> None:
+async def test_uploads_are_allowed_only_to_the_bucket(chat: Chat) -> None:
     assert policy_of(await chat.post(b"", "/", "GET"))["connect-src"] == ["'self'", BUCKET]
 
 
-def test_the_page_is_told_how_people_sign_in() -> None:
+def test_the_configuration_contains_the_sign_in_method() -> None:
     guests = {"CHAT_GUEST_SECRET": "arn"}
-    assert told({})["auth"] == {"kind": "backend"}
-    assert told(guests)["auth"] == {"kind": "guest"}
-    issuer = told(guests | {"CHAT_AUTH_CLIENT_ID": "page"})["auth"]
+    assert page_config({})["auth"] == {"kind": "backend"}
+    assert page_config(guests)["auth"] == {"kind": "guest"}
+    issuer = page_config(guests | {"CHAT_AUTH_CLIENT_ID": "page"})["auth"]
     assert (issuer["kind"], issuer["guests"], issuer["client_id"]) == ("issuer", True, "page")
 
 
-def test_the_page_may_ask_its_issuer_and_the_host_that_gives_tokens() -> None:
+def test_the_page_may_connect_to_its_issuer_and_to_the_sign_in_url() -> None:
     env = {"CHAT_AUTH_CLIENT_ID": "page", "CHAT_AUTH_SIGN_IN_URL": "https://people.test/oauth2"}
     page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=BUCKET, dictation=False)
     assert page.origins == (BUCKET, "https://issuer.test", "https://people.test")
 
 
-def test_nothing_secret_is_told() -> None:
+def test_the_configuration_contains_no_secrets() -> None:
     env = {"CHAT_GUEST_SECRET": "arn:secret", "CHAT_MODEL_KEY_PARAMETER": "/key", "CHAT_BUCKET": "bucket"}
-    assert not any(value in json.dumps(told(env)) for value in env.values())
+    assert not any(value in json.dumps(page_config(env)) for value in env.values())

@@ -1,4 +1,4 @@
-"""How much one request may bring: each limit at its edge, and that what is over it stores nothing."""
+"""Request limits (headers, URL, body, JSON depth and values, ids): each at its edge; beyond it nothing is stored."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def chat(store: MemoryStore) -> Chat:
 
 
 async def send(chat: Chat, body: bytes, *, path: str = "/chatkit", **headers: str) -> httpx2.Response:
-    """A raw POST of ann's."""
+    """Send a raw POST as ann."""
     named = {name.replace("_", "-"): value for name, value in headers.items()} | {"authorization": "Bearer ann"}
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=chat.app), base_url="http://chat.test", headers={"user-agent": "x"}
@@ -36,7 +36,7 @@ async def send(chat: Chat, body: bytes, *, path: str = "/chatkit", **headers: st
 
 
 def is_empty(store: MemoryStore) -> bool:
-    """Nobody has anything."""
+    """Whether nobody has any threads."""
     return not any(rows.threads for rows in store._users.values())
 
 
@@ -49,9 +49,9 @@ def is_empty(store: MemoryStore) -> bool:
         ({"content_encoding": "gzip"}, 422),
         ({"content_encoding": "br"}, 422),
     ],
-    ids=["headers at the limit", "headers over it", "plain", "gzip", "brotli"],
+    ids=["headers at the limit", "headers over the limit", "plain", "gzip", "brotli"],
 )
-async def test_a_head_within_its_limits_passes_and_one_over_them_stores_nothing(
+async def test_headers_within_the_limits_pass_and_beyond_them_nothing_is_stored(
     chat: Chat, store: MemoryStore, headers: dict[str, str], status: int
 ) -> None:
     answer = await send(chat, CREATE, **headers)
@@ -61,7 +61,7 @@ async def test_a_head_within_its_limits_passes_and_one_over_them_stores_nothing(
         assert is_empty(store)
 
 
-async def test_a_compressed_body_is_never_unpacked(chat: Chat, store: MemoryStore) -> None:
+async def test_a_compressed_body_is_never_decompressed(chat: Chat, store: MemoryStore) -> None:
     bomb = gzip.compress(b" " * 5_000_000)
     assert len(bomb) < MAX_BODY_BYTES
     assert (await send(chat, bomb, content_encoding="gzip")).status_code == 422
@@ -69,7 +69,7 @@ async def test_a_compressed_body_is_never_unpacked(chat: Chat, store: MemoryStor
     assert is_empty(store)
 
 
-async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(chat: Chat) -> None:
+async def test_a_body_with_a_content_length_over_the_limit_is_refused_unread(chat: Chat) -> None:
     async def never() -> Any:
         raise AssertionError("the body was read")
         yield b""
@@ -79,7 +79,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(cha
         assert (await client.post("/chatkit", content=never(), headers=headers)).status_code == 413
 
 
-async def test_a_body_without_a_length_is_counted_while_it_comes(chat: Chat, store: MemoryStore) -> None:
+async def test_a_body_without_a_content_length_is_counted_as_it_arrives(chat: Chat, store: MemoryStore) -> None:
     async def endless() -> Any:
         while True:
             yield b" " * 1000
@@ -95,7 +95,7 @@ async def test_a_long_url_is_refused(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 150, 5000])
-def test_json_may_be_as_deep_as_the_limit(depth: int) -> None:
+def test_json_may_be_nested_up_to_the_limit(depth: int) -> None:
     body = b"[" * depth + b"]" * depth
     if depth <= MAX_DEPTH:
         check_json(body)
@@ -105,7 +105,7 @@ def test_json_may_be_as_deep_as_the_limit(depth: int) -> None:
 
 
 @pytest.mark.parametrize("values", [MAX_VALUES, MAX_VALUES + 1])
-def test_json_may_have_as_many_values_as_the_limit(values: int) -> None:
+def test_json_may_have_values_up_to_the_limit(values: int) -> None:
     body = json.dumps({"a": [1] * (values - 3), "b": {}}).encode()
     if values <= MAX_VALUES:
         check_json(body)
@@ -117,7 +117,7 @@ def test_json_may_have_as_many_values_as_the_limit(values: int) -> None:
 @pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "0x1", "1_000", "+1"]
 )
-async def test_numbers_that_others_could_not_read_are_refused(chat: Chat, store: MemoryStore, number: str) -> None:
+async def test_numbers_that_other_parsers_cannot_read_are_refused(chat: Chat, store: MemoryStore, number: str) -> None:
     body = '{"type":"threads.add_client_tool_output","params":{"thread_id":"t","result":[%s]}}' % number  # noqa: UP031 - braces
     assert (await send(chat, body.encode())).status_code == 422
     assert is_empty(store)
@@ -137,7 +137,7 @@ IDS = [
 
 
 @pytest.mark.parametrize("name", IDS, ids=lambda name: repr(name[:12]))
-async def test_an_id_that_cannot_be_kept_is_one_that_is_not_there(chat: Chat, name: str) -> None:
+async def test_an_id_that_cannot_be_stored_looks_missing(chat: Chat, name: str) -> None:
     missing = await chat("threads.get_by_id", thread_id="thr_unknown")
     assert (await chat("threads.get_by_id", thread_id=name)).body == missing.body
     assert (await chat("threads.delete", thread_id=name)).status == 200
@@ -150,13 +150,13 @@ async def test_a_page_is_never_larger_than_the_store_allows(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("title", ["", " ", "x" * 201])
-async def test_a_title_has_a_length(chat: Chat, title: str) -> None:
+async def test_a_title_of_invalid_length_is_refused(chat: Chat, title: str) -> None:
     created = await chat("threads.create", input=message("hello"))
     thread_id = created.of("thread.created")[0]["thread"]["id"]
     assert (await chat("threads.update", thread_id=thread_id, title=title)).status == 422
 
 
-async def test_lists_in_a_request_are_counted(chat: Chat) -> None:
+async def test_lists_in_a_request_have_a_maximum_length(chat: Chat) -> None:
     many = await chat("threads.create", input=message("hi", attachments=[f"atc_{n}" for n in range(100)]))
     assert many.status == 422
     created = await chat("threads.create", input=message("hello"))
@@ -165,8 +165,8 @@ async def test_lists_in_a_request_are_counted(chat: Chat) -> None:
     assert (await chat("items.feedback", thread_id=thread_id, item_ids=ids, kind="positive")).status == 422
 
 
-async def test_the_request_id_travels_in_the_header_only(chat: Chat) -> None:
-    one, two = await chat("threads.get_by_id", thread_id="a"), await chat("threads.get_by_id", thread_id="b")
-    assert one.headers["x-request-id"] != two.headers["x-request-id"]
-    assert one.body == two.body
-    assert one.headers["x-request-id"].encode() not in one.body
+async def test_the_request_id_is_only_in_the_header(chat: Chat) -> None:
+    first, second = [await chat("threads.get_by_id", thread_id=thread_id) for thread_id in ("a", "b")]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert first.body == second.body
+    assert first.headers["x-request-id"].encode() not in first.body

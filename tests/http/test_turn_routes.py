@@ -1,4 +1,4 @@
-"""What a turn's routes answer to headers and bodies that no client of ours sends."""
+"""Turn routes (events, resume, stop): unusual and invalid headers and bodies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,21 +19,21 @@ ANN = {"authorization": "Bearer ann"}
 KB = 1024
 
 
-class Waiting(DemoModel):
-    """Answers when it may `go`."""
+class BlockedModel(DemoModel):
+    """The demo model; waits for `released` before it answers."""
 
     def __init__(self) -> None:
         super().__init__(sleep=self._wait)
-        self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self.started, self.released = asyncio.Event(), asyncio.Event()
 
     async def _wait(self, _: float) -> None:
-        self.asked.set()
-        await self.go.wait()
+        self.started.set()
+        await self.released.wait()
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    """Ann's client, whose one named turn is over."""
+    """Ann's client, after one named turn has ended."""
     app = app_with(server_with(MemoryStore()))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=ANN) as http:
@@ -43,7 +43,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
-    """The ids of the events replayed to a client that says it has seen `seen`."""
+    """Return the ids of the events replayed to a client whose last event id is `seen`."""
     answer = await http.get(EVENTS, headers={} if seen is None else {b"last-event-id": seen.encode("latin-1")})
     assert answer.status_code == 200
     assert (await http.get(EVENTS, params={} if seen is None else {"lastEventId": seen})).content == answer.content
@@ -51,23 +51,19 @@ async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
 
 
 @pytest.mark.parametrize("garbage", ["", "abc", "-1", "1e3", "0x10", "3;4", "9" * 10, "²", "3 4", "null"])
-async def test_an_event_id_that_is_none_of_ours_replays_from_the_first_event(
-    http: httpx2.AsyncClient, garbage: str
-) -> None:
+async def test_an_invalid_event_id_replays_from_the_first_event(http: httpx2.AsyncClient, garbage: str) -> None:
     ids = await ids_after(http, garbage)
     assert ids == await ids_after(http, None)
     assert ids == list(range(1, len(ids) + 1))
 
 
-async def test_an_event_id_of_ours_replays_what_follows(http: httpx2.AsyncClient) -> None:
+async def test_an_event_id_replays_the_events_after_it(http: httpx2.AsyncClient) -> None:
     assert await ids_after(http, "3") == (await ids_after(http, None))[3:]
 
 
 @pytest.mark.parametrize("beyond", [0, 1, 1000, 999_999_999])
-async def test_a_resume_of_a_finished_turn_whose_events_were_all_seen_is_a_204(
-    http: httpx2.AsyncClient, beyond: int
-) -> None:
-    """An EventSource would reconnect for ever after a 200 with nothing in it."""
+async def test_resuming_a_finished_turn_after_its_last_event_is_a_204(http: httpx2.AsyncClient, beyond: int) -> None:
+    """After an empty 200 an EventSource would reconnect forever."""
     last = len(await ids_after(http, None))
     seen = str(min(last + beyond, 999_999_999))
     for request in (
@@ -85,7 +81,7 @@ async def test_a_resume_of_a_finished_turn_whose_events_were_all_seen_is_a_204(
 @pytest.mark.parametrize(
     "path", ["/chat/health", EVENTS, "/chatkit/threads/thr_1/turn", "/chatkit/turns/turn-of-nobody/events"]
 )
-async def test_head_answers_as_get_does(http: httpx2.AsyncClient, path: str) -> None:
+async def test_head_answers_like_get(http: httpx2.AsyncClient, path: str) -> None:
     got, head = await http.get(path), await http.head(path)
     assert head.status_code == got.status_code
     for name in ("content-type", "x-chat-turn", "cache-control"):
@@ -93,27 +89,27 @@ async def test_head_answers_as_get_does(http: httpx2.AsyncClient, path: str) -> 
 
 
 async def test_head_of_a_running_turn_does_not_wait_for_its_end() -> None:
-    store, model = MemoryStore(), Waiting()
+    store, model = MemoryStore(), BlockedModel()
     app = app_with(server_with(store, model=model))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=ANN) as http:
         turn = asyncio.create_task(http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN}))
-        await model.asked.wait()
+        await model.started.wait()
         assert (await http.head(EVENTS)).status_code == 200
         assert not turn.done()
-        model.go.set()
+        model.released.set()
         assert (await turn).status_code == 200
 
 
 @pytest.mark.parametrize("named", [{"x-chat-turn": "another-name-of-the-client"}, {}], ids=["named", "unnamed"])
 @pytest.mark.parametrize("how", ["header", "parameter"])
-async def test_a_request_that_has_seen_events_begins_no_turn(
+async def test_a_request_with_a_last_event_id_begins_no_turn(
     http: httpx2.AsyncClient, named: dict[str, str], how: str
 ) -> None:
-    """Its first events would be taken for seen ones; and the message would be stored twice."""
+    """The client would skip the new turn's first events, and the message would be stored twice."""
     headers = named | ({"last-event-id": "34"} if how == "header" else {})
     params = {"lastEventId": "34"} if how == "parameter" else {}
-    body = {"type": "threads.create", "params": {"input": message("said long ago")}}
+    body = {"type": "threads.create", "params": {"input": message("sent long ago")}}
     for _ in range(2):
         answer = await http.post("/chatkit", json=body, headers=headers, params=params)
         assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
@@ -123,10 +119,10 @@ async def test_a_request_that_has_seen_events_begins_no_turn(
     assert (await http.post("/chatkit", json=body, headers=named)).status_code == 200
 
 
-async def test_a_request_that_has_seen_events_gets_the_rest_of_its_turn(http: httpx2.AsyncClient) -> None:
-    whole = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN})
+async def test_a_request_with_a_last_event_id_gets_the_rest_of_its_turn(http: httpx2.AsyncClient) -> None:
+    complete = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN})
     rest = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN, "last-event-id": "5"})
-    assert rest.content == whole.content.partition(b"id: 5\n\n")[2] != b""
+    assert rest.content == complete.content.partition(b"id: 5\n\n")[2] != b""
     unnamed = {"type": "threads.create", "params": {"input": message("without a name")}}
     first = await http.post("/chatkit", json=unnamed)
     again = await http.post("/chatkit", json=unnamed, headers={"last-event-id": "5"})
@@ -136,7 +132,7 @@ async def test_a_request_that_has_seen_events_gets_the_rest_of_its_turn(http: ht
 
 
 @pytest.mark.parametrize("header", ["last-event-id", "x-chat-turn", "x-anything"])
-async def test_a_header_of_ten_kilobytes_does_no_harm(http: httpx2.AsyncClient, header: str) -> None:
+async def test_a_header_of_ten_kilobytes_is_harmless(http: httpx2.AsyncClient, header: str) -> None:
     body = {"type": "threads.create", "params": {"input": message("again")}}
     answer = await http.post("/chatkit", json=body, headers={header: "9" * 10 * KB})
     assert answer.status_code == (422 if header == "x-chat-turn" else 200)
@@ -149,7 +145,7 @@ STOPS = [
 
 
 @pytest.mark.parametrize("body", STOPS)
-async def test_a_stop_that_names_nothing_or_too_much_is_refused_in_words(http: httpx2.AsyncClient, body: bytes) -> None:
+async def test_an_invalid_stop_request_is_refused_with_a_message(http: httpx2.AsyncClient, body: bytes) -> None:
     answer = await http.post("/chatkit/stop", content=body)
     assert answer.status_code == 422
     assert answer.json()["error"] == "invalid_request"
@@ -157,14 +153,14 @@ async def test_a_stop_that_names_nothing_or_too_much_is_refused_in_words(http: h
 
 @pytest.mark.parametrize("name", ["turn_id", "thread_id"])
 @pytest.mark.parametrize("value", ["", "no-such-turn-was-ever-here", "\u0000", "é" * 600, "../../etc/passwd", TURN])
-async def test_a_stop_for_what_is_over_unknown_or_impossible_is_quiet(
+async def test_stopping_a_finished_or_unknown_turn_changes_nothing(
     http: httpx2.AsyncClient, name: str, value: str
 ) -> None:
     answer = await http.post("/chatkit/stop", json={name: value})
     assert (answer.status_code, answer.content) == (200, b'{"stopped":false}')
 
 
-async def test_a_foreign_turn_is_an_unknown_one_byte_for_byte(http: httpx2.AsyncClient) -> None:
+async def test_a_foreign_turn_looks_like_an_unknown_one(http: httpx2.AsyncClient) -> None:
     bob = {"authorization": "Bearer bob"}
     for path in (EVENTS, "/chatkit/turns/turn-that-never-was/events"):
         answer = await http.get(path, headers=bob)

@@ -1,4 +1,4 @@
-"""One subsegment a sampled request, sent before the request is over; and nothing of it loaded unless asked for."""
+"""X-Ray tracing: one subsegment per sampled request, sent before the request ends; loaded only if it is enabled."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ ROOT, PARENT = "1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
 
 @pytest.fixture
 def daemon() -> Iterator[socket.socket]:
-    """What Lambda runs beside the function."""
+    """A fake of the X-Ray daemon that Lambda runs next to the function."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         daemon.settimeout(5)
@@ -29,7 +29,7 @@ def daemon() -> Iterator[socket.socket]:
 
 
 def on_lambda(app: ASGIApp, *, sampled: str = "1") -> ASGIApp:
-    """The app as it is invoked there."""
+    """Wrap the app with the scope that Lambda provides."""
 
     async def invoked(scope: Scope, receive: Receive, send: Send) -> None:
         trace = f"Root={ROOT};Parent={PARENT};Sampled={sampled};Lineage=1:a:0"
@@ -42,31 +42,31 @@ def on_lambda(app: ASGIApp, *, sampled: str = "1") -> ASGIApp:
 
 
 def chat_traced(daemon: socket.socket, *, sampled: str = "1") -> Chat:
-    """A client of the app with tracing in front of it."""
+    """Return a client of the app with tracing."""
     app: Any = app_with(server_with(MemoryStore()))
     app._middleware = [traced(f"127.0.0.1:{daemon.getsockname()[1]}")]
-    return Chat(on_lambda(app, sampled=sampled))  # type: ignore[arg-type]  # an ASGI app is all it takes
+    return Chat(on_lambda(app, sampled=sampled))  # type: ignore[arg-type]  # any ASGI app will do
 
 
 def received(daemon: socket.socket) -> dict[str, Any]:
     head, _, document = daemon.recv(65_536).partition(b"\n")
     assert head + b"\n" == PREAMBLE
-    told: dict[str, Any] = json.loads(document)
-    return told
+    subsegment: dict[str, Any] = json.loads(document)
+    return subsegment
 
 
 async def test_a_request_is_a_subsegment_of_the_invocation(daemon: socket.socket) -> None:
     answer = await chat_traced(daemon)("threads.create", input=message("hi"))
-    told = received(daemon)
-    assert (told["trace_id"], told["parent_id"], told["type"]) == (ROOT, PARENT, "subsegment")
-    assert told["annotations"]["operation"] == "threads.create"
-    assert told["annotations"]["request_id"] == answer.headers["x-request-id"] == "req-1"
-    assert told["end_time"] >= told["start_time"]
-    assert (told["annotations"]["status"], told["fault"], len(told["id"])) == (200, False, 16)
-    assert not any(marker in json.dumps(told) for marker in MARKERS.values())
+    subsegment = received(daemon)
+    assert (subsegment["trace_id"], subsegment["parent_id"], subsegment["type"]) == (ROOT, PARENT, "subsegment")
+    assert subsegment["annotations"]["operation"] == "threads.create"
+    assert subsegment["annotations"]["request_id"] == answer.headers["x-request-id"] == "req-1"
+    assert subsegment["end_time"] >= subsegment["start_time"]
+    assert (subsegment["annotations"]["status"], subsegment["fault"], len(subsegment["id"])) == (200, False, 16)
+    assert not any(marker in json.dumps(subsegment) for marker in MARKERS.values())
 
 
-async def test_what_lambda_does_not_sample_is_not_told(daemon: socket.socket) -> None:
+async def test_a_request_that_is_not_sampled_is_not_traced(daemon: socket.socket) -> None:
     assert (await chat_traced(daemon, sampled="0")("threads.list")).status == 200
     daemon.settimeout(0)
     with pytest.raises(BlockingIOError):
@@ -80,7 +80,7 @@ async def test_without_a_daemon_the_answer_is_the_same() -> None:
         assert (await Chat(on_lambda(app))("threads.list")).status == 200  # type: ignore[arg-type]  # as above
 
 
-async def test_a_fault_is_told_as_one() -> None:
+async def test_an_exception_is_traced_as_a_fault() -> None:
     sent: list[bytes] = []
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ async def test_a_fault_is_told_as_one() -> None:
     assert MARKERS["exception"].encode() not in sent[0]
 
 
-def test_it_is_not_loaded_unless_it_is_asked_for() -> None:
-    asks = "import sys, lambda_src.composition.app; print('lambda_src.http.xray' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "False"
+def test_tracing_is_not_loaded_unless_enabled() -> None:
+    script = "import sys, lambda_src.composition.app; print('lambda_src.http.xray' in sys.modules)"
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "False"

@@ -1,7 +1,7 @@
-"""A matrix made from the SDK's own types: every request x every field that names something x everything of ann's.
+"""Isolation between users: every ChatKit request of bob's, with every id of ann's in every field that takes an id.
 
-Bob's answer is, byte for byte, the one for an id that never existed; ann's rows do not change; and no call of his to
-the table or the bucket so much as names a partition or a folder that is not his own (or the stage's).
+Bob's answer equals, byte for byte, the one for an unknown id; ann's rows do not change; and his AWS calls name no
+partition and no folder except his own and the stage's.
 """
 
 import json
@@ -18,9 +18,9 @@ NAMES = ("thread_id", "item_id", "item_ids", "attachment_id", "attachments", "af
 ANSWER = {"status": "answered", "answers": {"q1": {"values": ["a"]}}}
 ACTION = {"type": "a", "payload": {}}
 
-# One sound request of bob's for each operation; his own ids stand where a foreign one will.
+# A valid request of bob's for each operation, with his own ids where the tests put ann's.
 THREAD, FORM, WIDGET = {"thread_id": "thr_bob_full"}, {"item_id": "form_bob"}, {"item_id": "widget_bob"}
-SOUND: dict[str, dict[str, Any]] = {
+VALID: dict[str, dict[str, Any]] = {
     "threads.create": {"input": message("hi", attachments=["atc_bob"])},
     "threads.add_user_message": {**THREAD, "input": message("hi", attachments=["atc_bob"])},
     "threads.add_client_tool_output": {"thread_id": "thr_bob_waiting", "result": 1},
@@ -38,18 +38,18 @@ SOUND: dict[str, dict[str, Any]] = {
     "attachments.delete": {"attachment_id": "atc_bob"},
     "input.transcribe": {"audio_base64": "AAAA", "mime_type": "audio/webm"},
 }
-# A tool of the agent, an entity of the page: nothing that is kept here.
+# These ids name a tool of the agent and an entity of the page, which are not stored here.
 NO_REFERENCE = {"input.inference_options.tool_choice.id", "input.content.id"}
 
 
 def fields_of(operation: str) -> Iterator[str]:
-    """The fields of an operation's params that name something, wherever they stand."""
-    params = json.dumps(SOUND[operation])
+    """Yield the fields of an operation's params that contain ids, at any depth."""
+    params = json.dumps(VALID[operation])
     yield from (name for name in NAMES if f'"{name}"' in params)
 
 
 def with_ids(operation: str, ids: dict[str, str]) -> bytes:
-    """The operation's sound request with some ids put in."""
+    """Return the operation's valid request with these ids."""
 
     def put(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -59,18 +59,18 @@ def with_ids(operation: str, ids: dict[str, str]) -> bytes:
             for name, inner in value.items()
         }
 
-    return json.dumps({"type": operation, "params": put(SOUND[operation])}).encode()
+    return json.dumps({"type": operation, "params": put(VALID[operation])}).encode()
 
 
-def cells() -> list[tuple[str, tuple[str, ...]]]:
-    """(operation, fields that become foreign): each field alone, and all of them at once."""
-    found: list[tuple[str, tuple[str, ...]]] = []
-    for operation in SOUND:
+def foreign_fields() -> list[tuple[str, tuple[str, ...]]]:
+    """List (operation, fields that get foreign ids): each field alone, and all of them together."""
+    combinations: list[tuple[str, tuple[str, ...]]] = []
+    for operation in VALID:
         fields = tuple(fields_of(operation))
-        found += [(operation, (name,)) for name in fields]
+        combinations += [(operation, (name,)) for name in fields]
         if len(fields) > 1:
-            found.append((operation, fields))
-    return found
+            combinations.append((operation, fields))
+    return combinations
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +81,18 @@ def shared() -> Iterator[DynamoDBApp]:
 
 @pytest.fixture
 def dynamodb_app(shared: DynamoDBApp) -> DynamoDBApp:
-    """Refused requests change nothing, so one dynamodb_app serves them all."""
+    """The shared app with its recording cleared: refused requests change nothing, so all tests can share it."""
     shared.touched.clear()
     return shared
 
 
-def seen(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
-    """All that a client can compare."""
+def comparable(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
+    """Return everything in an answer that a client can compare."""
     return answer.status, answer.body, {k: v for k, v in answer.headers.items() if k != "x-request-id"}
 
 
-def assert_only_his_own(dynamodb_app: DynamoDBApp) -> None:
-    """Bob's requests named nothing of anybody else's."""
+def assert_only_bobs_keys(dynamodb_app: DynamoDBApp) -> None:
+    """Assert that bob's requests named no key of another user's."""
     for partition in dynamodb_app.touched.partitions:
         assert (partition + "#").startswith(("USER#bob#", "STAGE#", "SWEEP#")), partition
     for folder in dynamodb_app.touched.folders:
@@ -100,33 +100,33 @@ def assert_only_his_own(dynamodb_app: DynamoDBApp) -> None:
 
 
 def test_the_matrix_has_every_operation_of_the_sdk() -> None:
-    assert set(SOUND) == set(REQUESTS)
+    assert set(VALID) == set(REQUESTS)
 
 
-def test_the_matrix_has_every_field_that_could_name_something() -> None:
+def test_the_matrix_has_every_field_that_takes_an_id() -> None:
     for operation, params in REQUESTS.items():
         names = {path for path in paths_of(params) if path.rpartition(".")[2].endswith(("id", "ids", "after"))}
-        told = {path.rpartition(".")[2] for path in names - NO_REFERENCE}
-        assert told <= set(fields_of(operation)), operation
+        id_fields = {path.rpartition(".")[2] for path in names - NO_REFERENCE}
+        assert id_fields <= set(fields_of(operation)), operation
 
 
 @pytest.mark.parametrize(
-    ("operation", "fields"), cells(), ids=lambda cell: cell if isinstance(cell, str) else "+".join(cell)
+    ("operation", "fields"), foreign_fields(), ids=lambda cell: cell if isinstance(cell, str) else "+".join(cell)
 )
-async def test_what_is_anns_is_for_bob_what_never_existed(
+async def test_anns_ids_are_unknown_ids_for_bob(
     dynamodb_app: DynamoDBApp, operation: str, fields: tuple[str, ...]
 ) -> None:
     before = dynamodb_app.rows_of("ann")
-    unknown = seen(await dynamodb_app.bob.post(with_ids(operation, dict.fromkeys(fields, "unknown_1"))))
+    unknown = comparable(await dynamodb_app.bob.post(with_ids(operation, dict.fromkeys(fields, "unknown_1"))))
     assert unknown[0] in (200, 404, 422)
     longest = max(len(dynamodb_app.ids_of["ann"][name]) for name in fields)
     for number in range(longest):
         ids = {
             name: dynamodb_app.ids_of["ann"][name][number % len(dynamodb_app.ids_of["ann"][name])] for name in fields
         }
-        assert seen(await dynamodb_app.bob.post(with_ids(operation, ids))) == unknown
+        assert comparable(await dynamodb_app.bob.post(with_ids(operation, ids))) == unknown
     assert dynamodb_app.rows_of("ann") == before
-    assert_only_his_own(dynamodb_app)
+    assert_only_bobs_keys(dynamodb_app)
 
 
 TURN_ROUTES = [
@@ -138,30 +138,30 @@ TURN_ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path", "name"), TURN_ROUTES, ids=lambda value: value)
-async def test_a_turn_of_anns_is_for_bob_one_that_never_ran(
+async def test_anns_turns_are_unknown_turns_for_bob(
     dynamodb_app: DynamoDBApp, method: str, path: str, name: str
 ) -> None:
     async def ask(value: str) -> tuple[int, bytes, dict[str, str]]:
         body = json.dumps({name: value}).encode() if method == "POST" else b""
-        return seen(await dynamodb_app.bob.post(body, path.format(value), method))
+        return comparable(await dynamodb_app.bob.post(body, path.format(value), method))
 
     before, unknown = dynamodb_app.rows_of("ann"), await ask("unknown-0123456789")
     for value in dynamodb_app.ids_of["ann"][name]:
         assert await ask(value) == unknown
     assert dynamodb_app.rows_of("ann") == before
-    assert_only_his_own(dynamodb_app)
+    assert_only_bobs_keys(dynamodb_app)
 
 
-async def test_the_record_would_notice(dynamodb_app: DynamoDBApp) -> None:
+async def test_the_recording_notices_foreign_keys(dynamodb_app: DynamoDBApp) -> None:
     await dynamodb_app.ann("threads.get_by_id", thread_id="thr_ann_full")
     with pytest.raises(AssertionError):
-        assert_only_his_own(dynamodb_app)
+        assert_only_bobs_keys(dynamodb_app)
 
 
-async def test_bobs_own_requests_touch_nothing_but_his_own(dynamodb_app: DynamoDBApp) -> None:
+async def test_bobs_own_requests_name_only_his_own_keys(dynamodb_app: DynamoDBApp) -> None:
     before = dynamodb_app.rows_of("ann")
-    for operation, params in sorted(SOUND.items(), key=lambda entry: entry[0] == "threads.delete"):
+    for operation, params in sorted(VALID.items(), key=lambda entry: entry[0] == "threads.delete"):
         await dynamodb_app.bob(operation, **params)
     assert dynamodb_app.rows_of("ann") == before
     assert any(partition.startswith("USER#bob#THREAD#") for partition in dynamodb_app.touched.partitions)
-    assert_only_his_own(dynamodb_app)
+    assert_only_bobs_keys(dynamodb_app)

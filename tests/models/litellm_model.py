@@ -1,8 +1,8 @@
-"""LiteLLM in the place of our own client, against the fake on the wire: `make test-litellm` brings the library."""
+"""LiteLLM instead of our own model client, against the wire-level fake; run with `make test-litellm`."""
 
 import os
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else the library asks GitHub for prices while it is imported
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise the library downloads prices from GitHub on import
 
 from agents import Agent, RunConfig, function_tool
 from agents.extensions.models.litellm_model import LitellmModel
@@ -15,11 +15,11 @@ from tests.models.test_providers import text, tool_call
 
 @function_tool
 def roll_dice() -> str:
-    """A throw."""
+    """Rolls a die."""
     return "four"
 
 
-async def test_a_tool_is_called_and_two_answers_under_one_constant_id_are_kept_apart() -> None:
+async def test_a_tool_is_called_and_two_answers_with_the_same_id_stay_separate() -> None:
     async with scripted_api(tool_call("roll_dice"), text("one two"), text("three")) as (url, requests):
         model = LitellmModel(model="openai/m", base_url=url, api_key="k")
         agent = Agent(name="Test", tools=[roll_dice], model=model)

@@ -1,4 +1,4 @@
-"""Both shortcuts of the model's client change nothing: the same bytes are asked, and the same events come out."""
+"""The OpenAI client's two shortcuts: it sends the same requests and produces the same events as the plain library."""
 
 import json
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from lambda_src.runs.conversion import HistoryConverter
 PLAIN = AsyncOpenAI(api_key="none")
 
 
-def library_makes(data: dict[str, Any]) -> Any:
-    """What the library makes of a line's data by itself."""
+def library_event(data: dict[str, Any]) -> Any:
+    """Return the event that the library builds from a line's data."""
     return PLAIN._process_response_data(data=data, cast_to=ResponseStreamEvent, response=None)  # type: ignore[arg-type]
 
 
-def same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other and one.model_fields_set == other.model_fields_set
+def same(first: Any, second: Any) -> bool:
+    return type(first) is type(second) and first == second and first.model_fields_set == second.model_fields_set
 
 
 TEXT = st.text(max_size=40)
@@ -53,26 +53,26 @@ DELTAS = st.fixed_dictionaries(
 
 @settings(deadline=None)  # the first example builds the library's union
 @given(DELTAS)
-def test_a_text_delta_is_what_the_library_makes_of_it(data: dict[str, Any]) -> None:
-    assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+def test_a_text_delta_equals_the_librarys_event(data: dict[str, Any]) -> None:
+    assert same(Event.build(response=None, data=dict(data)), library_event(data))
 
 
 @pytest.mark.parametrize("kind", [*CLASSES, "response.of_next_year", None])
-def test_an_event_of_every_type_is_what_the_library_makes_of_it(kind: str | None) -> None:
-    """Also of those that lack what their class requires, as other vendors' do."""
+def test_an_event_of_every_type_equals_the_librarys_event(kind: str | None) -> None:
+    """Other vendors' events may lack required fields, so these are included."""
     for data in ({"type": kind}, {"type": kind, "item_id": "i", "output_index": "0", "more": [1]}):
-        assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+        assert same(Event.build(response=None, data=dict(data)), library_event(data))
 
 
 @pytest.mark.parametrize("output", [message_of("one two"), tool_call_of("roll")], ids=["message", "tool call"])
-def test_every_event_of_an_answer_is_what_the_library_makes_of_it(output: Any) -> None:
+def test_every_event_of_an_answer_equals_the_librarys_event(output: Any) -> None:
     for event in events_of(output):
         data = json.loads(event.model_dump_json())
-        assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+        assert same(Event.build(response=None, data=dict(data)), library_event(data))
 
 
-def test_every_event_of_the_library_is_known_by_one_type() -> None:
-    """If this fails, its events are no union of classes with a `type` any more: see
+def test_every_event_class_of_the_library_has_its_own_type() -> None:
+    """If this fails, the library's events are no longer a union of classes with a `type`: see
     lambda_src/models/openai_client.py."""
     union = get_args(get_args(ResponseStreamEvent)[0])
     assert len(CLASSES) == len(union) > 50
@@ -81,7 +81,7 @@ def test_every_event_of_the_library_is_known_by_one_type() -> None:
 
 
 class Wire:
-    """A transport without a network: the bodies that were sent, and an answer to each."""
+    """A transport without a network that records the bodies sent and answers each in turn."""
 
     def __init__(self, *answers: Any) -> None:
         self.bodies: list[bytes] = []
@@ -106,13 +106,13 @@ def roll(sides: int) -> str:
     return "four"
 
 
-async def sent(shown: Any, client: Callable[..., AsyncOpenAI], *, tools: list[FunctionTool]) -> list[Any]:
-    """The bodies of a run that calls a tool and then answers, and the events of it."""
+async def requests_of_run(items: Any, client: Callable[..., AsyncOpenAI], *, tools: list[FunctionTool]) -> list[Any]:
+    """Run an agent that calls a tool and then answers; return the request bodies, event types and output."""
     wire = Wire(tool_call_of("roll").model_copy(update={"id": "fc_1", "call_id": "c_1"}), message_of("Done."))
     agent = Agent(name="Test", instructions="Be brief.", tools=list(tools), model="some-model")
     config = run_config(wire, client)
     config.group_id = "thr_1"
-    run = Runner.run_streamed(agent, shown, run_config=config)
+    run = Runner.run_streamed(agent, items, run_config=config)
     kinds = [event.type async for event in run.stream_events()]
     return [*(json.loads(body) for body in wire.bodies), kinds, str(run.final_output)]
 
@@ -122,16 +122,18 @@ async def history() -> list[Any]:
     return list(await HistoryConverter().history_to_input([*items, item_of("user_message", "msg_last")]))
 
 
-async def test_a_run_asks_the_same_of_the_model_with_and_without_the_shortcuts() -> None:
-    shown = await history()
-    assert is_plain(shown), "else the shortcut is not taken, and this shows nothing"
-    plain, short = [await sent(shown, client, tools=[roll]) for client in (AsyncOpenAI, Client)]
+async def test_a_run_sends_the_same_requests_with_and_without_the_shortcuts() -> None:
+    items = await history()
+    assert is_plain(items), "without plain JSON the shortcut is not used"
+    plain, short = [await requests_of_run(items, client, tools=[roll]) for client in (AsyncOpenAI, Client)]
     assert short == plain
-    assert len(short[1]["input"]) > len(short[0]["input"]) > len(ITEM_FIELDS) - 5, "the tool loop asked a second time"
+    assert len(short[1]["input"]) > len(short[0]["input"]) > len(ITEM_FIELDS) - 5, (
+        "the second request must include the tool call"
+    )
 
 
 async def test_the_prompt_cache_is_keyed_by_the_thread() -> None:
-    first, second = [(await sent("hi", Client, tools=[roll]))[0]["prompt_cache_key"] for _ in range(2)]
+    first, second = [(await requests_of_run("hi", Client, tools=[roll]))[0]["prompt_cache_key"] for _ in range(2)]
     assert first == second
 
 
@@ -150,24 +152,24 @@ async def test_the_prompt_cache_is_keyed_by_the_thread() -> None:
     ],
     ids=["empty", "message", "values", "text", "none", "model", "path", "key", "tuple"],
 )
-def test_only_what_is_json_already_goes_the_short_way(value: Any, plain: bool) -> None:
+def test_only_plain_json_takes_the_shortcut(value: Any, plain: bool) -> None:
     assert is_plain(value) is plain
 
 
-async def test_what_is_not_plain_goes_the_librarys_way() -> None:
-    shown: Any = [message_of("earlier").model_copy(update={"id": "msg_1"}), {"role": "user", "content": "hi"}]
+async def test_other_input_is_encoded_by_the_library() -> None:
+    items: Any = [message_of("earlier").model_copy(update={"id": "msg_1"}), {"role": "user", "content": "hi"}]
     bodies = []
     for make in (AsyncOpenAI, Client):
         wire = Wire(message_of("Done."))
         client = make(api_key="none", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(wire)))
-        stream = await client.responses.create(model="m", input=shown, stream=True, extra_body={"own": 1})
+        stream = await client.responses.create(model="m", input=items, stream=True, extra_body={"own": 1})
         assert isinstance(stream, AsyncStream)
         assert [event.type async for event in stream][-1] == "response.completed"
         bodies.append(json.loads(wire.bodies[0]))
     assert bodies[0] == bodies[1]
 
 
-async def test_an_answer_that_does_not_stream_is_the_same() -> None:
+async def test_an_answer_without_streaming_works() -> None:
     async def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json=json.loads(events_of(message_of("hi"))[-1].response.model_dump_json()))  # type: ignore[union-attr]
 
@@ -176,8 +178,8 @@ async def test_an_answer_that_does_not_stream_is_the_same() -> None:
     assert response.output_text == "hi"
 
 
-def test_the_agents_sdk_delivers_what_came_before_an_error_that_is_marked() -> None:
-    """If this fails, the SDK has another mark: see pass_on_what_came. Text that arrives with a failure is lost then."""
+def test_the_agents_sdk_delivers_the_events_before_a_marked_error() -> None:
+    """If this fails, the SDK changed its mark (see pass_on_what_came), and text that arrives with an error is lost."""
     error = ValueError()
     assert not exceptions._should_drain_stream_events_before_raising(error)
     pass_on_what_came(error)

@@ -1,4 +1,4 @@
-"""What a vendor is asked to keep, and what it learns of a user: `store` and `safety_identifier`, seen on the wire."""
+"""Model privacy: `store` and `safety_identifier` in the requests that a vendor receives."""
 
 from typing import Any
 
@@ -26,47 +26,45 @@ def full_app() -> FullApp:
 
 
 def answered(words: str) -> bytes:
-    """An answer of the Responses API."""
+    """Return a Responses API answer with this text."""
     return sse(*(event.model_dump(mode="json") for event in numbered(words)))
 
 
 def ended(*output: dict[str, Any]) -> bytes:
-    """The last event of an answer of the Responses API, which has all of it."""
+    """Return the last event of a Responses API answer, which contains the whole output."""
     done = numbered("")[-1].model_dump(mode="json")
     done["response"]["output"] = list(output)
     return sse(done)
 
 
 def config_of(base_url: str | None, **settings: str) -> RunConfig:
-    """The run config of a function with a key and these settings."""
-    found = Settings.from_env({**REQUIRED, **{f"CHAT_{name.upper()}": value for name, value in settings.items()}})
-    object.__setattr__(found, "model_base_url", base_url)  # a setting takes https only, and the fake has none
-    return run_config("key", found)
+    """Return the run config of a function with a model key and these settings."""
+    parsed = Settings.from_env({**REQUIRED, **{f"CHAT_{name.upper()}": value for name, value in settings.items()}})
+    object.__setattr__(parsed, "model_base_url", base_url)  # the setting requires https, which the fake lacks
+    return run_config("key", parsed)
 
 
 @pytest.mark.parametrize(("api", "answer"), [("responses", answered("one")), ("chat_completions", text("one"))])
-async def test_a_vendor_is_asked_to_keep_nothing_and_told_the_user_as_a_hash(
+async def test_the_vendor_is_told_to_store_nothing_and_gets_the_users_id(
     full_app: FullApp, api: ModelApi, answer: bytes
 ) -> None:
     async with scripted_api(answer) as (url, requests):
         config = config_of(url, model_api=api, model_privacy="true")
         await full_app.chat(run_config=config)("threads.create", input=message("hi"))
-    [(_, asked)] = requests
-    assert asked["store"] is False
-    assert asked["safety_identifier"] == "ann", "the user's id, which is a hash wherever people sign in"
+    [(_, body)] = requests
+    assert body["store"] is False
+    assert body["safety_identifier"] == "ann", "the user's id, which is a hash except in tests"
 
 
 @pytest.mark.parametrize(("api", "answer"), [("responses", answered("one")), ("chat_completions", text("one"))])
-async def test_a_vendor_that_may_refuse_such_fields_does_not_get_them(
-    full_app: FullApp, api: ModelApi, answer: bytes
-) -> None:
+async def test_other_vendors_do_not_get_these_fields(full_app: FullApp, api: ModelApi, answer: bytes) -> None:
     async with scripted_api(answer) as (url, requests):
         await full_app.chat(run_config=config_of(url, model_api=api))("threads.create", input=message("hi"))
-    [(_, asked)] = requests
-    assert not {"store", "safety_identifier"} & set(asked)
+    [(_, body)] = requests
+    assert not {"store", "safety_identifier"} & set(body)
 
 
-def test_openai_is_asked_so_unless_a_setting_says_otherwise() -> None:
+def test_openai_gets_these_fields_unless_a_setting_disables_them() -> None:
     def store(base_url: str | None, **settings: str) -> bool | None:
         chosen = config_of(base_url, **settings).model_settings
         return None if chosen is None else chosen.store
@@ -78,19 +76,19 @@ def test_openai_is_asked_so_unless_a_setting_says_otherwise() -> None:
     assert not is_openai("https://api.openai.com.example.com/v1")
 
 
-def test_a_limit_on_answers_stays_beside_it() -> None:
+def test_the_limit_on_answers_is_kept() -> None:
     chosen = config_of(None, quotas='{"max_output_tokens": 100}').model_settings
     assert chosen is not None
     assert (chosen.store, chosen.max_tokens) == (False, 100)
 
 
 @pytest.mark.parametrize("encrypted", [None, "gAAAA"])
-async def test_reasoning_that_the_vendor_did_not_keep_is_not_referred_to(
+async def test_reasoning_that_the_vendor_did_not_store_is_not_referenced(
     full_app: FullApp, encrypted: str | None
 ) -> None:
     @function_tool
     def roll_dice() -> str:
-        """A throw."""
+        """Rolls a die."""
         return "four"
 
     reasoning: dict[str, Any] = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": encrypted}
@@ -104,39 +102,39 @@ async def test_reasoning_that_the_vendor_did_not_keep_is_not_referred_to(
     assert requests[1][1]["store"] is False
 
 
-async def test_what_the_agent_itself_sends_beside_it_stays(full_app: FullApp) -> None:
+async def test_the_agents_own_extra_arguments_are_kept(full_app: FullApp) -> None:
     agent = Agent[Any](name="A", model_settings=ModelSettings(extra_args={"service_tier": "flex"}, temperature=0.5))
     async with scripted_api(answered("one")) as (url, requests):
         config = private(openai_run_config("key", base_url=url))
         await full_app.chat(run_config=config, agent=agent)("threads.create", input=message("hi"))
-    [(_, asked)] = requests
-    assert (asked["service_tier"], asked["temperature"], asked["safety_identifier"]) == ("flex", 0.5, "ann")
+    [(_, body)] = requests
+    assert (body["service_tier"], body["temperature"], body["safety_identifier"]) == ("flex", 0.5, "ann")
 
 
 class Recording(DemoModel):
-    """Answers as the demo model does, and notes how it was asked."""
+    """The demo model; records the settings of each call."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[ModelSettings] = []
+        self.settings: list[ModelSettings] = []
 
     async def get_response(self, *args: Any, **more: Any) -> ModelResponse:
-        """The SDK's call for an answer at once."""
-        self.asked.append(more["model_settings"])
+        """Answer without streaming."""
+        self.settings.append(more["model_settings"])
         return await super().get_response(*args, **more)
 
 
-async def test_a_title_is_asked_for_in_the_same_way() -> None:
+async def test_titles_are_requested_with_the_same_fields() -> None:
     model = Recording()
 
     class Provider(ModelProvider):
         def get_model(self, model_name: str | None) -> Model:
-            """The one model."""
+            """Return the only model."""
             return model
 
     config = private(RunConfig(model_provider=Provider(), tracing_disabled=True))
     dispatcher = AgentDispatcher(lambda: Agent[Any](name="A"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
     await by_model(dispatcher)("hello", RequestContext(User(id="f00d"), "r"))
-    [asked] = model.asked
-    assert (asked.store, asked.extra_args) == (False, {"safety_identifier": "f00d"})
+    [used] = model.settings
+    assert (used.store, used.extra_args) == (False, {"safety_identifier": "f00d"})

@@ -1,4 +1,4 @@
-"""Models behind OpenAI's two APIs at any address: the real client library against fakes on the wire."""
+"""Model providers: OpenAI's two APIs at any base URL and Bedrock, with the real client library and wire-level fakes."""
 
 from dataclasses import replace
 
@@ -22,19 +22,19 @@ def full_app() -> FullApp:
 
 
 def text(words: str) -> bytes:
-    """A whole answer."""
+    """Return a complete answer over Chat Completions."""
     parts = [chunk({"role": "assistant", "content": word + " "}) for word in words.split()]
     return b"".join([*parts, chunk({}, finish="stop"), DONE])
 
 
 def tool_call(name: str) -> bytes:
-    """A call of a tool."""
+    """Return a tool call over Chat Completions."""
     function = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
     done = chunk({}, finish="tool_calls")
     return chunk({"role": "assistant", "tool_calls": [function]}) + done + DONE
 
 
-async def test_chat_completions_answer_at_an_address_of_ones_own(full_app: FullApp) -> None:
+async def test_chat_completions_work_at_any_base_url(full_app: FullApp) -> None:
     async with scripted_api(text("one two three")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         answer = await full_app.chat(run_config=config)("threads.create", input=message("hi"))
@@ -43,7 +43,7 @@ async def test_chat_completions_answer_at_an_address_of_ones_own(full_app: FullA
     assert requests[0][1]["messages"][-1]["content"] in ("hi", [{"type": "text", "text": "hi"}])
 
 
-async def test_chat_completions_are_asked_for_usage_at_any_address(full_app: FullApp) -> None:
+async def test_chat_completions_are_requested_with_usage_at_any_base_url(full_app: FullApp) -> None:
     async with scripted_api(text("one")) as (url, requests):
         config = capped(openai_run_config("key", base_url=url, api="chat_completions"), 100)
         await full_app.chat(run_config=config)("threads.create", input=message("hi"))
@@ -51,15 +51,15 @@ async def test_chat_completions_are_asked_for_usage_at_any_address(full_app: Ful
     assert requests[0][1]["max_tokens"] == 100
 
 
-async def test_answers_under_one_constant_id_are_kept_apart(full_app: FullApp) -> None:
+async def test_answers_with_the_same_id_stay_separate(full_app: FullApp) -> None:
     async with scripted_api(text("one"), text("two")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         chat = full_app.chat(run_config=config)
         thread_id = thread_of(await chat("threads.create", input=message("first")))
         await chat("threads.add_user_message", thread_id=thread_id, input=message("second"))
     items = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
-    said = [item["content"][0]["text"].strip() for item in items if item["type"] == "assistant_message"]
-    assert said == ["one", "two"]
+    texts = [item["content"][0]["text"].strip() for item in items if item["type"] == "assistant_message"]
+    assert texts == ["one", "two"]
     assert len({item["id"] for item in items}) == 4
     assert [entry["role"] for entry in requests[1][1]["messages"]] == ["user", "assistant", "user"]
 
@@ -67,7 +67,7 @@ async def test_answers_under_one_constant_id_are_kept_apart(full_app: FullApp) -
 async def test_tools_work_over_chat_completions(full_app: FullApp) -> None:
     @function_tool
     def roll_dice() -> str:
-        """A throw."""
+        """Rolls a die."""
         return "four"
 
     async with scripted_api(tool_call("roll_dice"), text("You threw a four.")) as (url, requests):
@@ -77,14 +77,14 @@ async def test_tools_work_over_chat_completions(full_app: FullApp) -> None:
     assert requests[1][1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "four"}
 
 
-async def test_the_responses_api_at_an_address_of_ones_own(full_app: FullApp) -> None:
+async def test_the_responses_api_works_at_any_base_url(full_app: FullApp) -> None:
     async with model_api() as api:
         config = openai_run_config("key", base_url=f"{api.url}/well")
         answer = await full_app.chat(run_config=config)("threads.create", input=message("hi"))
     assert items_of(answer)[-1]["content"][0]["text"] == ANSWER
 
 
-async def test_bedrock_is_asked_with_the_roles_own_signature_and_no_key(
+async def test_bedrock_requests_are_signed_by_the_role_and_need_no_key(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = {"ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "s", "SESSION_TOKEN": "t", "REGION": "eu-central-1"}
@@ -110,7 +110,7 @@ async def test_bedrock_is_asked_with_the_roles_own_signature_and_no_key(
         (None, "https://bedrock-mantle.eu-central-1.api.aws/openai/v1", "OpenAIResponsesModel"),
     ],
 )
-def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None, kind: str) -> None:
+def test_the_model_class_depends_on_key_and_base_url(key: str | None, base_url: str | None, kind: str) -> None:
     config = chosen_run_config(key, base_url=base_url, api="responses")
     model = config.model if config.model is not None else config.model_provider.get_model("any")
     assert type(model).__name__ == kind
@@ -126,12 +126,12 @@ def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None
         "http://bedrock-mantle.eu-central-1.api.aws/openai/v1",
     ],
 )
-def test_nobody_but_amazon_is_asked_without_a_key_as_our_credentials_would_sign_it(base_url: str) -> None:
+def test_only_bedrock_works_without_a_key_because_requests_carry_our_credentials(base_url: str) -> None:
     with pytest.raises(UnavailableError, match=r"No model key is set yet.*make chat ARGS=.secret set model-key"):
         chosen_run_config(None, base_url=base_url, api="chat_completions")
 
 
-async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_to_do(
+async def test_a_turn_without_a_model_key_sends_nothing_and_says_what_to_do(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
@@ -144,7 +144,7 @@ async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_
     assert "No model key is set yet" in answer.of("error")[-1]["message"]
 
 
-def test_address_and_api_are_settings() -> None:
+def test_base_url_and_api_are_settings() -> None:
     env = {**REQUIRED, "CHAT_MODEL_BASE_URL": "https://models.test/v1", "CHAT_MODEL_API": "chat_completions"}
     settings = Settings.from_env(env)
     provider = run_config("key", settings).model_provider

@@ -1,4 +1,4 @@
-"""Vendors that refuse a request: what the user reads, what is repeated, and how a thread with a file continues."""
+"""Vendor refusals: the user's message for each, which requests are retried, and files that a model does not accept."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ def full_app() -> Iterator[FullApp]:
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
 @pytest.mark.parametrize(("name", "status", "error", "kind"), REFUSALS, ids=[refusal[0] for refusal in REFUSALS])
-async def test_a_refusal_is_told_by_what_is_wrong(
+async def test_a_refusal_is_explained_by_its_cause(
     name: str, status: int, error: dict[str, Any], kind: Kind, api: ModelApi, logged: pytest.LogCaptureFixture
 ) -> None:
     body = json.dumps({"error": error}).encode()
@@ -68,18 +68,18 @@ async def test_a_refusal_is_told_by_what_is_wrong(
         config = openai_run_config("key", base_url=url, api=api)
         config.model = "gpt-of-the-test"
         answer = await full_app_without_files().chat(run_config=config)("threads.create", input=message("hi"))
-    (told,) = answer.of("error")
-    assert (told["message"], told.get("allow_retry", False)) == FAULTS[kind], name
+    (event,) = answer.of("error")
+    assert (event["message"], event.get("allow_retry", False)) == FAULTS[kind], name
     (record,) = [vars(record) for record in logged.records if record.msg == "run_failed"]
     assert (record["kind"], record["status"], record["model"]) == (kind, status, "gpt-of-the-test")
     assert record.get("code") in (error.get("code"), error.get("type"), None)
     assert error["message"] not in str(record)
-    is_passing = FAULTS[kind][1]
-    assert len(requests) == (3 if is_passing else 1), "what will not pass is not repeated"
+    is_temporary = FAULTS[kind][1]
+    assert len(requests) == (3 if is_temporary else 1), "only temporary failures are retried"
 
 
 @pytest.mark.parametrize("status", REFUSALS_OF_KEYS)
-async def test_a_corrected_key_is_read_again_whatever_status_a_wrong_one_gets(status: int) -> None:
+async def test_a_corrected_key_is_read_again_whatever_the_status_of_the_refusal(status: int) -> None:
     now, stored, seen = [0.0], ["wrong"], list[str]()
     secret = Secret(lambda: stored[0], known="wrong", now=lambda: now[0])
 
@@ -96,7 +96,7 @@ async def test_a_corrected_key_is_read_again_whatever_status_a_wrong_one_gets(st
     assert seen == ["Bearer wrong", "Bearer right"]
 
 
-async def test_a_key_that_cannot_be_read_again_leaves_the_vendors_answer() -> None:
+async def test_if_the_key_cannot_be_read_again_the_vendors_answer_stands() -> None:
     def unreadable() -> str:
         raise OSError("not now")
 
@@ -120,16 +120,16 @@ FILE_REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "status", "prose"), FILE_REFUSALS)
-async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_continues(
-    kind: str, status: int, prose: str, full_app: FullApp, logged: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("kind", "status", "vendor_message"), FILE_REFUSALS)
+async def test_a_file_that_the_model_refuses_becomes_a_note_and_the_thread_continues(
+    kind: str, status: int, vendor_message: str, full_app: FullApp, logged: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
         seen.append(request.content.decode())
         if "base64," in seen[-1]:
-            return httpx2.Response(status, json={"error": {"message": prose, "code": status}})
+            return httpx2.Response(status, json={"error": {"message": vendor_message, "code": status}})
         return httpx2.Response(200, content=text("I cannot see it."), headers={"content-type": "text/event-stream"})
 
     transport = httpx2.MockTransport(answer)
@@ -138,14 +138,14 @@ async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_c
     attachment_id = await attached(chat, full_app, **FILES[kind])
     first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert not first.of("error")
-    assert len(seen) == 2, "refused once, then asked without the file"
+    assert len(seen) == 2, "refused once, then retried without the file"
     assert "This model cannot read" in seen[1]
     assert "file_refused" in [record.msg for record in logged.records]
     later = await chat("threads.add_user_message", thread_id=thread_of(first), input=message("and now?"))
     assert not later.of("error")
 
 
-async def test_a_file_that_the_settings_say_is_not_taken_is_never_sent(full_app: FullApp) -> None:
+async def test_a_file_type_that_the_settings_exclude_is_never_sent(full_app: FullApp) -> None:
     async with scripted_api(text("No.")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         chat = full_app.chat(run_config=config, model_files=())
@@ -155,7 +155,7 @@ async def test_a_file_that_the_settings_say_is_not_taken_is_never_sent(full_app:
     assert "This model cannot read pictures" in json.dumps(requests[0][1])
 
 
-async def test_a_refusal_that_has_nothing_to_do_with_the_file_is_told_after_one_try_without_it(
+async def test_a_refusal_unrelated_to_the_file_is_reported_after_one_retry_without_it(
     full_app: FullApp,
 ) -> None:
     seen: list[httpx2.Request] = []

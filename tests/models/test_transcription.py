@@ -1,4 +1,4 @@
-"""Speech to text: what is taken, what is refused, what the API is asked."""
+"""Dictation (speech to text): accepted and refused audio, requests to the transcription API, and its errors."""
 
 import asyncio
 import base64
@@ -31,20 +31,18 @@ def sent(data: bytes, mime_type: str = "audio/webm;codecs=opus") -> dict[str, An
     return {"audio_base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
 
-async def heard(audio: AudioInput) -> str:
+async def transcribe(audio: AudioInput) -> str:
     return f"{len(audio.data)} bytes of {audio.media_type}"
 
 
-async def test_what_was_said_comes_back(full_app: FullApp) -> None:
-    answer = await full_app.chat(transcribe=heard)("input.transcribe", **sent(WEBM))
+async def test_a_recording_is_transcribed(full_app: FullApp) -> None:
+    answer = await full_app.chat(transcribe=transcribe)("input.transcribe", **sent(WEBM))
     assert answer.json == {"text": f"{len(WEBM)} bytes of audio/webm"}
 
 
 @pytest.mark.parametrize(("audio_bytes", "status"), [(740_000, 200), (750_000, 413)])
-async def test_a_recording_may_be_as_long_as_the_documentation_says(
-    full_app: FullApp, audio_bytes: int, status: int
-) -> None:
-    answer = await full_app.chat(transcribe=heard, max_body_bytes=MAX_BODY_BYTES)(
+async def test_a_recording_may_be_as_long_as_documented(full_app: FullApp, audio_bytes: int, status: int) -> None:
+    answer = await full_app.chat(transcribe=transcribe, max_body_bytes=MAX_BODY_BYTES)(
         "input.transcribe", **sent(WEBM.ljust(audio_bytes, b"\0"))
     )
     assert answer.status == status
@@ -56,25 +54,25 @@ async def test_a_recording_may_be_as_long_as_the_documentation_says(
         sent(b"<html>"), sent(b""), sent(b"OggS", "audio/webm"), sent(WEBM, "video/mp4"), sent(WEBM, ""),
         {**sent(WEBM), "audio_base64": "not base64!"}, {**sent(WEBM), "audio_base64": "\u00e9"},
     ],
-    ids=["html", "empty", "another type", "video", "untyped", "no base64", "no ascii"],
+    ids=["html", "empty", "another type", "video", "untyped", "not base64", "not ascii"],
 )  # fmt: skip
-async def test_audio_that_is_none_is_refused_in_words(full_app: FullApp, params: dict[str, Any]) -> None:
-    answer = await full_app.chat(transcribe=heard)("input.transcribe", **params)
+async def test_invalid_audio_is_refused_with_a_message(full_app: FullApp, params: dict[str, Any]) -> None:
+    answer = await full_app.chat(transcribe=transcribe)("input.transcribe", **params)
     assert (answer.status, answer.json["error"]) == (422, "invalid_request")
 
 
 @asynccontextmanager
 async def speech_api(status: str, body: bytes, *, key: str = "") -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A wire-level fake of the transcription API, for whoever has the key: its URL, and what it was sent."""
+    """Serve a wire-level fake of the transcription API to callers with the key; yield its URL and requests."""
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
         requests.append(head + await reader.readexactly(length))
-        told = status if f"bearer {key}" in head.decode().lower() else "401 Unauthorized"
+        answer_status = status if f"bearer {key}" in head.decode().lower() else "401 Unauthorized"
         writer.write(
-            f"HTTP/1.1 {told}\r\ncontent-type: application/json\r\nretry-after-ms: 1\r\n"
+            f"HTTP/1.1 {answer_status}\r\ncontent-type: application/json\r\nretry-after-ms: 1\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
             + body
         )
@@ -89,7 +87,7 @@ async def speech_api(status: str, body: bytes, *, key: str = "") -> AsyncIterato
 AUDIO = AudioInput(data=WEBM, mime_type="audio/webm;codecs=opus")
 
 
-async def test_the_api_is_sent_the_audio_under_a_name_it_knows() -> None:
+async def test_the_audio_is_sent_with_a_file_name_that_the_api_recognizes() -> None:
     fake = speech_api("200 OK", b'{"text": "hello"}')
     async with fake as (url, requests), openai_client("key", base_url=url) as client:
         assert await Dictation(lambda: client, model="some-model")(AUDIO) == "hello"
@@ -107,7 +105,7 @@ async def test_the_api_is_sent_the_audio_under_a_name_it_knows() -> None:
         ("500 No", UnavailableError),
     ],
 )
-async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[Exception]) -> None:
+async def test_a_refusal_of_the_api_becomes_one_of_our_errors(status: str, error: type[Exception]) -> None:
     fake = speech_api(status, b'{"error": {"message": "secret"}}')
     async with fake as (url, _), openai_client("key", base_url=url) as client:
         with pytest.raises(error) as raised:
@@ -116,7 +114,7 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "sentence", "fields"),
+    ("status", "body", "explanation", "fields"),
     [
         ("404 Not Found", {"message": SECRET, "code": "model_not_found"}, "model is no longer available",
          {"kind": "model_gone", "status": 404, "code": "model_not_found"}),
@@ -129,12 +127,12 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
         ("500 No", {"message": SECRET}, "Try again", {"kind": "unreachable", "status": 500}),
     ],
 )  # fmt: skip
-async def test_a_failure_that_is_not_the_recordings_is_explained_and_logged_with_its_model(
-    status: str, body: dict[str, str], sentence: str, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+async def test_a_failure_not_caused_by_the_recording_is_explained_and_logged_with_the_model(
+    status: str, body: dict[str, str], explanation: str, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = speech_api(status, json.dumps({"error": body}).encode())
     async with fake as (url, _), openai_client("key", base_url=url) as client:
-        with pytest.raises(UnavailableError, match=sentence) as raised:
+        with pytest.raises(UnavailableError, match=explanation) as raised:
             await Dictation(lambda: client, model="some-model")(AUDIO)
     (line,) = [vars(record) for record in caplog.records if record.msg == "dictation_failed"]
     assert {name: line[name] for name in ("kind", "status", "code", "model") if name in line} == {
@@ -144,7 +142,7 @@ async def test_a_failure_that_is_not_the_recordings_is_explained_and_logged_with
     assert SECRET not in f"{raised.value} {line}"
 
 
-async def test_a_key_that_was_changed_is_found_by_the_dictation_that_was_refused(
+async def test_a_refused_dictation_reads_the_changed_key_and_retries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rotating_secret, "REREAD_S", 0)

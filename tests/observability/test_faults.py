@@ -1,4 +1,4 @@
-"""One WARNING line for each exception of the user's own code, with the innermost line in their folder."""
+"""Fault logging: one WARNING per exception in the user's code, with the innermost line in the user's folder."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def wrapped():
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The functions of a user's module agent/own.py, which calls a library that fails."""
+    """The functions of a user's module agent/own.py, which calls a failing library."""
     folder = tmp_path / "lambda_src" / "agent"
     folder.mkdir(parents=True)
     (tmp_path / "library_of_another.py").write_text(LIBRARY)
@@ -49,31 +49,32 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, A
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """The warnings of ours, as fields."""
+    """Return a function that lists our warnings as fields."""
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
     caplog.set_level(logging.INFO, "lambda_src")
     names = ("msg", "tool", "action", "error_type", "place", "traceback")
 
-    def told() -> list[dict[str, Any]]:
-        found = [vars(record) for record in caplog.records if record.levelno >= logging.WARNING]
-        return [{name: one[name] for name in names if name in one} for one in found if one["name"] != "openai.agents"]
+    def logged() -> list[dict[str, Any]]:
+        ours = [vars(record) for record in caplog.records if record.name != "openai.agents"]
+        warnings = [line for line in ours if line["levelno"] >= logging.WARNING]
+        return [{name: line[name] for name in names if name in line} for line in warnings]
 
-    return told
+    return logged
 
 
 def raised(function: Callable[[], object]) -> Exception:
     try:
         function()
-    except Exception as error:  # noqa: BLE001 - what is looked at
+    except Exception as error:  # noqa: BLE001 - the test inspects it
         return error
     raise AssertionError
 
 
-def test_the_place_is_the_innermost_line_in_the_users_folder(own: dict[str, Any]) -> None:
+def test_the_location_is_the_innermost_line_in_the_users_folder(own: dict[str, Any]) -> None:
     assert place_of(raised(own["direct"])) == "lambda_src/agent/own.py:4"
 
 
-def test_an_exception_that_a_library_wraps_is_traced_to_the_users_line(own: dict[str, Any]) -> None:
+def test_an_exception_wrapped_by_a_library_is_traced_to_the_users_line(own: dict[str, Any]) -> None:
     def library() -> None:
         try:
             own["direct"]()
@@ -86,25 +87,27 @@ def test_an_exception_that_a_library_wraps_is_traced_to_the_users_line(own: dict
     assert place_of(raised(own["wrapped"])) == "lambda_src/agent/own.py:10"
 
 
-def test_a_cycle_of_causes_ends_and_an_error_without_frames_is_of_unknown_place() -> None:
-    one, two = ValueError(), ValueError()
-    one.__cause__, two.__cause__ = two, one
-    assert place_of(one) == "unknown"
+def test_a_cycle_of_causes_ends_and_an_error_without_frames_has_an_unknown_location() -> None:
+    first, second = ValueError(), ValueError()
+    first.__cause__, second.__cause__ = second, first
+    assert place_of(first) == "unknown"
 
 
-def test_a_traceback_is_logged_on_a_laptop_only(own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_tracebacks_are_logged_only_on_a_developers_machine(
+    own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
+) -> None:
     error = raised(own["direct"])
     log_fault("tool_failed", error, tool="look")
     faults.show_tracebacks()
     log_fault("tool_failed", error, tool="look")
-    deployed, laptop = lines()
+    deployed, local = lines()
     expected = {"msg": "tool_failed", "tool": "look", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}
     assert deployed == expected
-    assert SECRET in laptop["traceback"]
+    assert SECRET in local["traceback"]
     assert SECRET not in str(deployed)
 
 
-async def test_a_tool_that_raises_is_one_line_and_the_turn_continues(
+async def test_a_tool_that_raises_is_logged_once_and_the_turn_continues(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     @function_tool
@@ -121,7 +124,7 @@ async def test_a_tool_that_raises_is_one_line_and_the_turn_continues(
     assert SECRET not in str(model.calls[1].input)
 
 
-async def test_a_tool_that_may_end_the_turn_is_one_line_too(
+async def test_a_tool_that_ends_the_turn_is_logged_once(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     @function_tool(failure_error_function=None)
@@ -135,7 +138,7 @@ async def test_a_tool_that_may_end_the_turn_is_one_line_too(
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
 
-async def test_an_unknown_tool_is_told_to_the_model_and_the_turn_continues(
+async def test_the_model_sees_that_a_tool_is_unknown_and_the_turn_continues(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     model = ScriptedModel([[function_call(SECRET, "{}", call_id="c")], [assistant_message("There is no such tool.")]])
@@ -146,7 +149,7 @@ async def test_an_unknown_tool_is_told_to_the_model_and_the_turn_continues(
     assert lines() == [{"msg": "tool_not_found"}]
 
 
-async def test_a_guardrail_that_raises_is_one_line(
+async def test_a_guardrail_that_raises_is_logged_once(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     @input_guardrail
@@ -161,7 +164,7 @@ async def test_a_guardrail_that_raises_is_one_line(
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
 
-async def test_an_agent_that_cannot_be_built_is_one_line(
+async def test_an_agent_that_cannot_be_built_is_logged_once(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     chat = full_app_without_files().chat(build_agent=own["direct"])
@@ -170,7 +173,7 @@ async def test_an_agent_that_cannot_be_built_is_one_line(
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
 
-async def test_assistants_that_cannot_be_loaded_are_one_line(
+async def test_assistants_that_cannot_be_loaded_are_logged_once(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     with pytest.raises(KeyError):
@@ -179,7 +182,7 @@ async def test_assistants_that_cannot_be_loaded_are_one_line(
 
 
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])
-async def test_an_action_that_raises_is_one_line_with_its_name(
+async def test_an_action_that_raises_is_logged_once_with_its_name(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]], operation: str
 ) -> None:
     actions = Actions()

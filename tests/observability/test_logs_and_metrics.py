@@ -1,4 +1,4 @@
-"""What a request leaves in the log: its line, its metrics, and not one of the content markers planted in it."""
+"""Logs and metrics of requests and turns: their lines, their metrics, and no user content."""
 
 import asyncio
 import io
@@ -32,27 +32,27 @@ class Output:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Every line, each of which must be JSON."""
+        """All lines; each must be JSON."""
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
     def of(self, event: str) -> list[dict[str, Any]]:
-        """The lines of one event."""
+        """Return the lines of one event."""
         return [line for line in self.lines if line.get("message") == event]
 
     @property
     def metrics(self) -> list[tuple[str, float, str | None]]:
-        """(name, value, kind) of every metric, as CloudWatch would read it."""
-        found = []
+        """All metrics as CloudWatch reads them: (name, value, kind)."""
+        metrics = []
         for line in self.lines:
             for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
                 assert directive["Namespace"] == NAMESPACE
-                found += [(m["Name"], line[m["Name"]][0], line.get("kind")) for m in directive["Metrics"]]
-        return found
+                metrics += [(m["Name"], line[m["Name"]][0], line.get("kind")) for m in directive["Metrics"]]
+        return metrics
 
 
 @pytest.fixture
 def output() -> Iterator[Output]:
-    """The process's loggers as on Lambda, into memory; as they were, afterwards."""
+    """The process's loggers, configured as on Lambda but writing to memory; restored afterwards."""
     root, ours, output = logging.getLogger(), logging.getLogger(OURS), Output()
     before = root.handlers, ours.handlers, ours.propagate, ours.level
     root.handlers, ours.handlers, ours.propagate = [], [], True
@@ -64,7 +64,7 @@ def output() -> Iterator[Output]:
 
 
 def chat_with(*steps: Any) -> Chat:
-    """A chat whose model says what the steps say."""
+    """Return a chat whose model follows these steps."""
     model = ScriptedModel(list(steps)) if steps else None
     return Chat(app_with(server_with(MemoryStore(), model=model)))
 
@@ -74,7 +74,7 @@ def test_a_line_is_compact_json_with_the_request_id_first_and_only_allowed_field
         {"name": f"{OURS}.x", "levelno": 20, "levelname": "INFO", "msg": "stop", "funcName": "f", "lineno": 7}
     )
     record.created, record.msecs = 1_700_000_000.012, 12.0
-    vars(record).update(aws_request_id="r-1", operation="Zoë", user=None, items=2, words="what a person wrote")
+    vars(record).update(aws_request_id="r-1", operation="Zoë", user=None, items=2, words="what a user wrote")
     logging.getLogger(f"{OURS}.x").handle(record)
     assert output.stream.getvalue() == (
         '{"request_id":"r-1","level":"INFO","location":"f:7","message":"stop",'
@@ -82,7 +82,7 @@ def test_a_line_is_compact_json_with_the_request_id_first_and_only_allowed_field
     )
 
 
-async def test_a_turn_is_two_lines_and_its_metrics(output: Output) -> None:
+async def test_a_turn_logs_two_lines_and_its_metrics(output: Output) -> None:
     answer = await chat_with([assistant_message("hello")])("threads.create", input=message("hi"))
     [request], [turn] = output.of("request"), output.of("turn")
     assert request["request_id"] == turn["request_id"] == answer.headers["x-request-id"]
@@ -95,7 +95,7 @@ async def test_a_turn_is_two_lines_and_its_metrics(output: Output) -> None:
     assert names.count("Turns") == names.count("TimeToFirstEvent") == names.count("ColdStarts") == 1
 
 
-async def test_a_request_that_follows_a_turn_is_none_of_its_own(output: Output) -> None:
+async def test_a_duplicate_request_does_not_count_as_a_turn(output: Output) -> None:
     chat = chat_with([assistant_message("hello")], [assistant_message("again")])
     first = await chat("threads.create", input=message("hi"))
     second = await chat("threads.create", input=message("hi"))
@@ -111,14 +111,14 @@ async def test_only_the_first_request_of_a_process_is_a_cold_start(output: Outpu
     assert [line["cold_start"] for line in output.of("request")] == [True, False, False]
 
 
-async def test_a_401_and_a_model_that_fails_are_counted(output: Output) -> None:
+async def test_401s_and_model_errors_are_counted(output: Output) -> None:
     await chat_with().as_(None)("threads.list")
     await chat_with(ZeroDivisionError("x"))("threads.create", input=message("hi"))
     assert ("Unauthorized", 1, None) in output.metrics
     assert ("ModelErrors", 1, "ZeroDivisionError") in output.metrics
 
 
-def test_the_line_of_a_turn_attributes_its_cost(output: Output) -> None:
+def test_a_turns_line_contains_what_attributes_its_cost(output: Output) -> None:
     class Invocation:
         function_version = "17"
 
@@ -128,11 +128,11 @@ def test_the_line_of_a_turn_attributes_its_cost(output: Output) -> None:
     scope = {"chat.began_s": 0.0, "chat.request_id": "r", "aws.context": Invocation()}
     TurnLog(scope, turn, user=User("u").at("sales"), now=lambda: 1.5).write()
     [line] = output.of("turn")
-    told = (line["assistant"], line["model"], line["release"], line["tokens_in"], line["tokens_cached"])
-    assert told == ("sales", "gpt-of-the-test", "17", 110, 64)
+    fields = (line["assistant"], line["model"], line["release"], line["tokens_in"], line["tokens_cached"])
+    assert fields == ("sales", "gpt-of-the-test", "17", 110, 64)
 
 
-def test_how_a_turn_ended_and_what_it_used_is_counted(output: Output) -> None:
+def test_a_turns_end_and_tokens_are_counted(output: Output) -> None:
     scope = {"chat.began_s": 0.0, "chat.request_id": "r"}
     for turn in (Turn("t" * 16, end_reason="stopped"), Turn("t" * 16, end_reason="deadline")):
         turn.used(100, 20)
@@ -146,12 +146,12 @@ def test_how_a_turn_ended_and_what_it_used_is_counted(output: Output) -> None:
     assert ("DeadlineCuts", 1.0) in counted
 
 
-def test_a_row_that_cannot_be_read_is_counted(output: Output) -> None:
+def test_an_unreadable_row_is_counted(output: Output) -> None:
     count_row("unreadable_row")
     assert output.metrics == [("PoisonRows", 1, None)]
 
 
-async def test_feedback_is_counted_by_its_kind(output: Output) -> None:
+async def test_feedback_is_counted_by_kind(output: Output) -> None:
     chat = Chat(app_with(server_with(MemoryStore())))
     created = await chat("threads.create", input=message("hello"))
     thread_id = created.of("thread.created")[0]["thread"]["id"]
@@ -162,11 +162,11 @@ async def test_feedback_is_counted_by_its_kind(output: Output) -> None:
     assert counted == [("Feedback", len(ids), "positive"), ("Feedback", 1, "negative")]
 
 
-async def test_a_made_up_path_is_not_logged(output: Output) -> None:
-    made_up = "x" * 1_500
+async def test_an_unknown_path_is_not_logged(output: Output) -> None:
+    unknown = "x" * 1_500
     await chat_with().post(b"", "/my-secret", "GET")
     await chat_with().post(b"", "/chatkit/threads/my-secret/turn", "GET")
-    await chat_with().post(b"", f"/chatkit/{made_up}")
+    await chat_with().post(b"", f"/chatkit/{unknown}")
     await chat_with().post(b"", "/my-secret", "BREW-MY-SECRET")
     assert [(line["operation"], line.get("user")) for line in output.of("request")] == [
         ("GET (no route)", None),
@@ -196,7 +196,7 @@ REFUSALS: list[tuple[int, str, str | None, str, bytes]] = [
 
 
 @pytest.mark.parametrize(("status", "operation", "user", "path", "body"), REFUSALS)
-async def test_a_refusal_names_its_operation(
+async def test_a_refusal_logs_its_operation(
     output: Output, status: int, operation: str, user: str | None, path: str, body: bytes
 ) -> None:
     assert (await chat_with().as_(user).post(body, path)).status == status
@@ -204,7 +204,7 @@ async def test_a_refusal_names_its_operation(
     assert (line["status"], line["operation"]) == (status, operation)
 
 
-async def test_every_line_has_the_callers_address_hashed(output: Output) -> None:
+async def test_every_request_line_has_the_callers_hashed_address(output: Output) -> None:
     chat = chat_with()
     await chat("threads.list")
     await chat.as_(None)("threads.list")
@@ -237,8 +237,8 @@ MARKERS = EVERYWHERE | {
 }
 
 
-async def _sing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every way that somebody's words come in, each with its marker."""
+async def _send_markers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send a marker through every input that accepts user content."""
     model = ScriptedModel([[assistant_message(MARKERS["answer"])], RuntimeError(MARKERS["exception"])])
     issuer = Issuer()
     chat = Chat(app_with(server_with(store, model=model)))
@@ -265,10 +265,10 @@ async def _sing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await chat("threads.list")).status == 500
 
 
-async def test_no_marker_is_in_any_line(
+async def test_no_marker_is_logged(
     output: Output, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    await _sing(MemoryStore(), monkeypatch)
+    await _send_markers(MemoryStore(), monkeypatch)
     for name in ("openai.agents", "openai", "botocore", "asyncio", "lambda_none"):
         library = logging.getLogger(name)
         library.error("Request: %s", MARKERS["library"], extra={"body": MARKERS["library"]})
@@ -281,7 +281,7 @@ async def test_no_marker_is_in_any_line(
         logging.captureWarnings(True)
         warnings.warn(MARKERS["warning"], UserWarning, stacklevel=1)
     asyncio.get_running_loop().call_exception_handler({"message": "m", "exception": KeyError(MARKERS["exception"])})
-    told = output.stream.getvalue() + "".join(capfd.readouterr())
+    written = output.stream.getvalue() + "".join(capfd.readouterr())
     assert len(output.of("request")) >= 14
     assert len(output.of("library")) >= 12
-    assert [place for place, marker in MARKERS.items() if marker in told] == []
+    assert [place for place, marker in MARKERS.items() if marker in written] == []

@@ -1,4 +1,4 @@
-"""Engines for quotas: in memory, and on a table."""
+"""Fixture `quota_engine`: the stores behind quotas, in memory and on the DynamoDB engine."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.store.local import Local
 
 @pytest.fixture(params=["memory", "dynamodb"])
 def quota_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> QuotaEngine:
-    monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
+    monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", None)  # a thousand concurrent turns take longer on a slow machine
     local = Local()
 
     def clock() -> int:

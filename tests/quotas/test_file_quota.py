@@ -1,4 +1,4 @@
-"""How many files, and how many bytes, one user may bring in a day: counted before a URL is signed, on both engines."""
+"""File quotas: the number and bytes of a user's uploads per day, counted before a URL is signed, on both engines."""
 
 import asyncio
 from typing import Any
@@ -20,38 +20,38 @@ GUEST = RequestContext(User("guest", is_guest=True), "r")
 
 
 def quota(quota_engine: QuotaEngine, *, files: int = 0, file_bytes: int = 0) -> FileQuota:
-    """As another process would have it."""
+    """Return a new file quota, like that of another process."""
     settings = settings_with(files_per_day=files, file_bytes_per_day=file_bytes)
     return FileQuota(quota_engine.counters, settings, clock=lambda: quota_engine.local.now)
 
 
-async def taken(counted: FileQuota, sizes: list[int], context: RequestContext = ANN) -> int:
-    """How many of these files are taken, asked for all at once."""
+async def admitted(counted: FileQuota, sizes: list[int], context: RequestContext = ANN) -> int:
+    """Try to admit files of these sizes at once; return how many were admitted."""
     results = await asyncio.gather(*(counted.admit(size, context) for size in sizes), return_exceptions=True)
     assert all(result is None or isinstance(result, QuotaError) for result in results)
     return results.count(None)
 
 
-async def test_of_200_at_once_a_limit_of_50_takes_exactly_50(quota_engine: QuotaEngine) -> None:
+async def test_of_200_concurrent_files_a_limit_of_50_admits_exactly_50(quota_engine: QuotaEngine) -> None:
     counted = quota(quota_engine, files=50)
-    assert await taken(counted, [1] * 200) == 50
-    assert await taken(counted, [1], BOB) == 1
+    assert await admitted(counted, [1] * 200) == 50
+    assert await admitted(counted, [1], BOB) == 1
 
 
-async def test_bytes_are_counted_together_and_a_smaller_file_may_still_fit(quota_engine: QuotaEngine) -> None:
+async def test_bytes_add_up_and_a_smaller_file_may_still_fit(quota_engine: QuotaEngine) -> None:
     counted = quota(quota_engine, file_bytes=1000)
-    assert await taken(counted, [600]) == 1
-    assert await taken(counted, [600]) == 0
-    assert await taken(counted, [400, 1]) == 1
+    assert await admitted(counted, [600]) == 1
+    assert await admitted(counted, [600]) == 0
+    assert await admitted(counted, [400, 1]) == 1
 
 
-async def test_a_file_that_is_too_large_costs_none_of_the_number(quota_engine: QuotaEngine) -> None:
+async def test_a_refused_file_does_not_count_toward_the_number(quota_engine: QuotaEngine) -> None:
     counted = quota(quota_engine, files=2, file_bytes=1000)
-    assert await taken(counted, [2000, 2000, 2000]) == 0
-    assert await taken(counted, [10, 10, 10]) == 2
+    assert await admitted(counted, [2000, 2000, 2000]) == 0
+    assert await admitted(counted, [10, 10, 10]) == 2
 
 
-async def test_a_refusal_says_when_it_comes_back(quota_engine: QuotaEngine) -> None:
+async def test_a_refusal_includes_when_the_quota_resets(quota_engine: QuotaEngine) -> None:
     counted = quota(quota_engine, files=1)
     await counted.admit(1, ANN)
     with pytest.raises(QuotaError, match="midnight UTC") as caught:
@@ -61,18 +61,18 @@ async def test_a_refusal_says_when_it_comes_back(quota_engine: QuotaEngine) -> N
     await counted.admit(1, ANN)
 
 
-async def test_guests_have_a_limit_even_where_users_have_none(quota_engine: QuotaEngine) -> None:
+async def test_guests_have_a_limit_even_if_users_have_none(quota_engine: QuotaEngine) -> None:
     counted = quota(quota_engine)
-    assert await taken(counted, [1] * 100) == 100
-    assert await taken(counted, [1] * 100, GUEST) == GUEST_FILES
+    assert await admitted(counted, [1] * 100) == 100
+    assert await admitted(counted, [1] * 100, GUEST) == GUEST_FILES
     other = RequestContext(User("other", is_guest=True), "r")
-    assert await taken(quota(quota_engine, files=3), [1] * 100, other) == 3
+    assert await admitted(quota(quota_engine, files=3), [1] * 100, other) == 3
     third = RequestContext(User("third", is_guest=True), "r")
-    assert await taken(counted, [GUEST_FILE_BYTES, 1], third) == 1
+    assert await admitted(counted, [GUEST_FILE_BYTES, 1], third) == 1
 
 
 class Signer:
-    """An S3 client that signs, and that nobody may ask for more."""
+    """A fake S3 client that can only sign URLs."""
 
     signed = 0
 
@@ -81,7 +81,7 @@ class Signer:
         return "https://bucket.test/key"
 
 
-async def test_what_is_refused_is_never_signed_and_what_is_no_file_is_never_counted() -> None:
+async def test_a_refused_file_is_not_signed_and_an_invalid_file_is_not_counted() -> None:
     signer: Any = Signer()
     counters = MemoryCounters()
     files = S3AttachmentStore(

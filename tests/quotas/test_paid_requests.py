@@ -1,4 +1,4 @@
-"""What costs without being a turn, dictation and sync actions: counted as a message, and stopped by the switch."""
+"""Quotas for paid requests that are not turns (dictation, synchronous actions): each counts as a message."""
 
 import base64
 from dataclasses import dataclass, field
@@ -27,15 +27,15 @@ from tests.quotas.engine import settings_with
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}
 
 
-async def guests_are_called_so(authorization: str | None) -> User:
-    """Authenticate: who calls himself guest is one."""
+async def guests_by_name(authorization: str | None) -> User:
+    """Fake Authenticate: users whose names begin with guest are guests."""
     user = await known_by_name(authorization)
     return User(id=user.id, is_guest=user.id.startswith("guest"))
 
 
 @dataclass
-class Booth:
-    """An app that hears and has a button, and notes what it was made to do."""
+class PaidRequestsApp:
+    """An app with dictation and a button; `done` records what was executed."""
 
     counters: MemoryCounters
     chat: Chat
@@ -53,91 +53,91 @@ class Booth:
         return str(answer.of("thread.created")[0]["thread"]["id"])
 
 
-def booth(user: str = "ann", **limits: int) -> Booth:
-    """One whose users may spend that much."""
+def app_with_limits(user: str = "ann", **limits: int) -> PaidRequestsApp:
+    """Return an app with these limits."""
     store, counters, actions = MemoryStore(), MemoryCounters(), Actions()
 
     @actions.on("go")
     async def go(_: Any, call: ActionCall) -> WidgetRoot | None:
-        here.done.append("pressed")
+        app.done.append("pressed")
         return None
 
-    async def heard(audio: AudioInput) -> str:
-        here.done.append("heard")
+    async def transcribe(audio: AudioInput) -> str:
+        app.done.append("heard")
         return "hello"
 
-    quotas = Quotas(store.ledger, counters, settings_with(**limits), clock=lambda: here.now_ns)
+    quotas = Quotas(store.ledger, counters, settings_with(**limits), clock=lambda: app.now_ns)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
-    server = server_with(store, transcribe=heard, actions=actions)
-    app = create_app(
+    server = server_with(store, transcribe=transcribe, actions=actions)
+    fastapi_app = create_app(
         AssistantEndpoint(served(server, dictation=True), turns),
-        authenticate=guests_are_called_so,
+        authenticate=guests_by_name,
         sweeps=store,
         max_body_bytes=10_000,
     )
-    here = Booth(counters, Chat(app, user))
-    return here
+    app = PaidRequestsApp(counters, Chat(fastapi_app, user))
+    return app
 
 
-def refused(answer: Answer) -> bool:
-    """Whether a quota said no, in words that ChatKit shows."""
+def is_refused(answer: Answer) -> bool:
+    """Whether a quota refused the request with an error that ChatKit displays."""
     return (answer.status, answer.json["error"]) == (429, "quota") and int(answer.headers["retry-after"]) > 0
 
 
-async def test_a_dictation_is_a_message() -> None:
-    here = booth(messages_per_day=2)
-    assert [(await here.dictate()).status for _ in range(2)] == [200, 200]
-    assert refused(await here.dictate())
-    assert here.done == ["heard", "heard"]
-    assert refused(await here.chat("threads.create", input=message("hi")))
+async def test_a_dictation_counts_as_a_message() -> None:
+    app = app_with_limits(messages_per_day=2)
+    assert [(await app.dictate()).status for _ in range(2)] == [200, 200]
+    assert is_refused(await app.dictate())
+    assert app.done == ["heard", "heard"]
+    assert is_refused(await app.chat("threads.create", input=message("hi")))
 
 
-async def test_an_action_without_a_stream_is_a_message() -> None:
-    here = booth(messages_per_day=2)
-    thread_id = await here.thread()
-    assert (await here.press(thread_id)).status == 200
-    assert refused(await here.press(thread_id))
-    assert here.done == ["pressed"]
+async def test_a_synchronous_action_counts_as_a_message() -> None:
+    app = app_with_limits(messages_per_day=2)
+    thread_id = await app.thread()
+    assert (await app.press(thread_id)).status == 200
+    assert is_refused(await app.press(thread_id))
+    assert app.done == ["pressed"]
 
 
-async def test_the_switch_stops_both() -> None:
-    here = booth()
-    thread_id = await here.thread()
-    here.counters.off = ""
-    here.now_ns += int(SWITCH_S * 10**9)
-    for answer in (await here.dictate(), await here.press(thread_id)):
-        assert refused(answer)
+async def test_the_kill_switch_stops_both() -> None:
+    app = app_with_limits()
+    thread_id = await app.thread()
+    app.counters.off = ""
+    app.now_ns += int(SWITCH_S * 10**9)
+    for answer in (await app.dictate(), await app.press(thread_id)):
+        assert is_refused(answer)
         assert answer.json["message"] == PAUSED
-    assert here.done == []
+    assert app.done == []
 
 
-async def test_a_guest_dictates_as_often_as_a_guest_may_write() -> None:
-    here = booth("guest", guest_messages_per_day=20)
-    answers = [await here.dictate() for _ in range(GUEST_PER_MINUTE + 1)]
+async def test_guests_have_the_same_limit_per_minute_for_dictation_as_for_messages() -> None:
+    app = app_with_limits("guest", guest_messages_per_day=20)
+    answers = [await app.dictate() for _ in range(GUEST_PER_MINUTE + 1)]
     assert [answer.status for answer in answers] == [200] * GUEST_PER_MINUTE + [429]
 
 
-async def test_a_dictation_spends_tokens_of_the_user_and_of_the_stage() -> None:
+async def test_a_dictation_spends_tokens_of_the_user_and_the_stage() -> None:
     most = tokens_at_most(SOUND["audio_base64"])
-    of_user = booth(tokens_per_day=2 * most)
+    of_user = app_with_limits(tokens_per_day=2 * most)
     assert [(await of_user.dictate()).status for _ in range(3)] == [200, 200, 429]
-    of_stage = booth(stage_tokens_per_day=2 * most)
+    of_stage = app_with_limits(stage_tokens_per_day=2 * most)
     assert [(await of_stage.dictate()).status for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_dictation_costs_what_its_bytes_hold_at_the_lowest_bitrate() -> None:
+def test_a_dictation_costs_the_tokens_of_its_length_at_the_lowest_bitrate() -> None:
     assert tokens_at_most("A" * MAX_BODY_BYTES) == pytest.approx(1_000 * 15, rel=0.01)  # seconds, tokens a second
 
 
-async def test_neither_takes_the_place_of_an_answer() -> None:
-    here = booth(running_turns=1)
+async def test_neither_counts_as_a_running_turn() -> None:
+    app = app_with_limits(running_turns=1)
     for _ in range(3):
-        assert (await here.dictate()).status == 200
-    assert (await here.chat("threads.create", input=message("hi"))).status == 200
+        assert (await app.dictate()).status == 200
+    assert (await app.chat("threads.create", input=message("hi"))).status == 200
 
 
-async def test_what_is_refused_for_another_reason_costs_nothing() -> None:
-    here = booth(messages_per_day=1, tokens_per_day=RESERVED_TOKENS)
-    assert (await here.chat("input.transcribe", **{**SOUND, "mime_type": "video/mp4"})).status == 422
-    assert (await here.press("thr_no")).status == 404
-    assert (await here.dictate()).status == 200
+async def test_a_request_refused_for_another_reason_costs_nothing() -> None:
+    app = app_with_limits(messages_per_day=1, tokens_per_day=RESERVED_TOKENS)
+    assert (await app.chat("input.transcribe", **{**SOUND, "mime_type": "video/mp4"})).status == 422
+    assert (await app.press("thr_no")).status == 404
+    assert (await app.dictate()).status == 200

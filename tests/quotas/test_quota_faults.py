@@ -1,4 +1,4 @@
-"""Quotas on a store that fails or a request that is cancelled: it has spent nothing."""
+"""Quota faults: a request whose writes fail or that is cancelled spends nothing."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -10,31 +10,31 @@ from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.settings import Settings
-from tests.quotas.engine import QuotaEngine, admitted, asks_again, settings_with, turn_of
+from tests.quotas.engine import QuotaEngine, admitted, begin_model_call, settings_with, turn_of
 
 
 class Fault:
-    """At write number `at` of all that are watched: refused once (UnavailableError), or kept waiting for ever."""
+    """Makes watched write number `at` fail once (UnavailableError), or hang forever if `waits`."""
 
     def __init__(self, at: int, *, waits: bool) -> None:
         self._left, self.waits = at, waits
-        self.struck = asyncio.Event()
+        self.reached = asyncio.Event()
 
     def watch(self, engine: object) -> Any:
-        """The same engine, whose additions go by here."""
+        """Wrap an engine so that its writes count."""
         return Watched(engine, self)
 
-    async def pass_by(self) -> None:
+    async def count_write(self) -> None:
         self._left -= 1
         if self._left == 0:
-            self.struck.set()
+            self.reached.set()
             if self.waits:
                 await asyncio.Event().wait()
             raise UnavailableError("Too much at once.")
 
 
 class Watched:
-    """An engine whose writes `names` may strike a fault."""
+    """An engine whose methods in `names` may fail with the fault."""
 
     def __init__(self, engine: object, fault: Fault, *, names: Sequence[str] = ("spend_quota", "add")) -> None:
         self._engine, self._fault, self._names = engine, fault, names
@@ -45,16 +45,16 @@ class Watched:
             return method
 
         async def watched(*args: Any, **kwargs: Any) -> Any:
-            await self._fault.pass_by()
+            await self._fault.count_write()
             return await method(*args, **kwargs)
 
         return watched
 
 
-async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
-    """Do it until the fault; where that waits, cancel it there."""
+async def run_until_fault(fault: Fault, work: Awaitable[None]) -> None:
+    """Run `work` until the fault; if the write hangs, cancel the work."""
     task = asyncio.ensure_future(work)
-    await fault.struck.wait()
+    await fault.reached.wait()
     if fault.waits:
         task.cancel()
     with pytest.raises((UnavailableError, asyncio.CancelledError)):
@@ -63,14 +63,14 @@ async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
 
 ONE_OF_EACH = {
     "guest_messages_per_day": 20,
-    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # a third is what one guest may use
-    "guest_tokens_percent": 99,  # with all of the stage's they have no ceiling of their own
+    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # one guest may use a third
+    "guest_tokens_percent": 99,  # at 100 guests would have no ceiling of their own
 }
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
 @pytest.mark.parametrize("at", range(1, 5), ids=["message", "user", "guests", "stage"])
-async def test_an_admission_that_dies_at_any_write_has_spent_nothing(
+async def test_an_admission_that_fails_at_any_write_spends_nothing(
     quota_engine: QuotaEngine, at: int, waits: bool
 ) -> None:
     fault = Fault(at, waits=waits)
@@ -80,13 +80,13 @@ async def test_an_admission_that_dies_at_any_write_has_spent_nothing(
         settings_with(**ONE_OF_EACH),
         clock=lambda: quota_engine.local.now,
     )
-    await struck_by(fault, faulty.admit(turn_of("ann", guest=True)))
+    await run_until_fault(fault, faulty.admit(turn_of("ann", guest=True)))
     assert await admitted(faulty, turn_of("ann", 1, guest=True), turn_of("ann", 2, guest=True)) == 1
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
 @pytest.mark.parametrize("at", range(1, 3), ids=["user", "stage"])
-async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(
+async def test_a_turn_that_fails_to_reserve_more_keeps_its_reservation(
     quota_engine: QuotaEngine, at: int, waits: bool
 ) -> None:
     fault = Fault(at + 2, waits=waits)
@@ -98,19 +98,17 @@ async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(
     )
     turn = turn_of("ann")
     await faulty.admit(turn)
-    await struck_by(fault, asks_again(turn, RESERVED_TOKENS))
-    await asks_again(turn, RESERVED_TOKENS)
+    await run_until_fault(fault, begin_model_call(turn, RESERVED_TOKENS))
+    await begin_model_call(turn, RESERVED_TOKENS)
     with pytest.raises(QuotaError):
-        await asks_again(turn, RESERVED_TOKENS + 1)
+        await begin_model_call(turn, RESERVED_TOKENS + 1)
 
 
 # In the middle of a turn
 
 
 @pytest.mark.parametrize("name", ["end_quota", "correct"])
-async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
-    quota_engine: QuotaEngine, name: str
-) -> None:
+async def test_settling_a_turn_completes_the_other_writes_when_one_fails(quota_engine: QuotaEngine, name: str) -> None:
     fault = Fault(1, waits=False)
     ledger, counters = (
         Watched(engine, fault, names=(name,)) for engine in (quota_engine.ledger, quota_engine.counters)
@@ -127,20 +125,18 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
         await quotas.settle(ann)
     with pytest.raises(QuotaError) as caught:
         await quotas.admit(turn_of("bob"))
-    assert caught.value.limit == "stage_tokens", "what ann used was counted"
+    assert caught.value.limit == "stage_tokens", "ann's tokens must be counted"
     assert await admitted(quota_engine.quotas(running_turns=1), turn_of("ann", 1)) == (name == "correct")
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(
-    quota_engine: QuotaEngine, waits: bool
-) -> None:
-    """Of one who may have one answer at a time, a guest who presses a button while a message is on its way."""
+async def test_a_paid_request_whose_cleanup_fails_does_not_block_a_turn(quota_engine: QuotaEngine, waits: bool) -> None:
+    """A guest may have one running turn, and presses a button while sending a message."""
     fault = Fault(1, waits=waits)
     ledger = Watched(quota_engine.ledger, fault, names=("end_quota",))
     quotas = Quotas(ledger, quota_engine.counters, Settings(), clock=lambda: quota_engine.local.now)
     pressed = asyncio.create_task(quotas.spend(turn_of("eve", guest=True), tokens=0))
-    await fault.struck.wait()
+    await fault.reached.wait()
     turns = [turn_of("eve", number, guest=True) for number in (1, 2)]
     assert await admitted(quota_engine.quotas(), turns[0]) == 1
     assert await admitted(quota_engine.quotas(), turns[1]) == 0

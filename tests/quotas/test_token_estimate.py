@@ -1,4 +1,4 @@
-"""The estimate of a request's tokens, compared with the count of a public tokenizer, kind by kind."""
+"""The token estimate, compared with a public tokenizer for each kind of text and for hostile input."""
 
 import base64
 import json
@@ -61,51 +61,53 @@ HOSTILE = {
 }
 
 
-def counted(text: str) -> int:
+def count_tokens(text: str) -> int:
     return len(O200K.encode_ordinary(text))
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *HOSTILE])
-def test_the_estimate_is_an_upper_bound_of_what_a_tokenizer_counts(kind: str) -> None:
+def test_the_estimate_is_an_upper_bound_of_the_tokenizers_count(kind: str) -> None:
     text = (KINDS | HOSTILE)[kind]
-    assert counted(text) <= token_estimate.at_most(text)
+    assert count_tokens(text) <= token_estimate.at_most(text)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_repeated_pattern_is_more_than_half_above_the_estimate(seed: int) -> None:
-    """Somebody who searches finds patterns above it; docs/auth.md states by how much."""
-    chosen = random.Random(seed)
+def test_no_repeated_pattern_exceeds_the_estimate_by_more_than_half(seed: int) -> None:
+    """A search finds patterns above the estimate; docs/auth.md states by how much."""
+    generator = random.Random(seed)
     for _ in range(200):
-        text = "".join(chosen.choice(string.printable) for _ in range(chosen.randrange(2, 7))) * 30
-        assert counted(text) <= token_estimate.at_most(text) * 3 / 2
+        text = "".join(generator.choice(string.printable) for _ in range(generator.randrange(2, 7))) * 30
+        assert count_tokens(text) <= token_estimate.at_most(text) * 3 / 2
 
 
 def test_the_page_states_the_margin_of_each_kind() -> None:
-    told = dict(
+    documented = dict(
         re.findall(r"^\| ([A-Za-z0-9]+) \| ([0-9.]+) \|$", (ROOT / "docs" / "auth.md").read_text(), re.MULTILINE)
     )
-    assert {kind: f"{token_estimate.at_most(text) / counted(text):.1f}" for kind, text in KINDS.items()} == told
+    assert {
+        kind: f"{token_estimate.at_most(text) / count_tokens(text):.1f}" for kind, text in KINDS.items()
+    } == documented
 
 
-def test_the_mean_is_near_for_prose() -> None:
+def test_the_average_estimate_is_close_for_prose() -> None:
     for kind in ("English", "German", "Python", "JSON", "Chinese"):
-        assert 0.7 < token_estimate.about(KINDS[kind]) / counted(KINDS[kind]) < 1.7
+        assert 0.7 < token_estimate.about(KINDS[kind]) / count_tokens(KINDS[kind]) < 1.7
 
 
 def patches(width: int, height: int) -> int:
-    """OpenAI's formula for pictures: 32 x 32 pixels are a patch, and no picture has more than 1,536."""
+    """OpenAI's formula for images: patches of 32 x 32 pixels, at most 1,536 per image."""
     return min(1_536, -(-width // 32) * -(-height // 32))
 
 
 def tiles(width: int, height: int) -> int:
-    """The older formula, in high detail: fit into 2,048 x 2,048, the short side to 768, tiles of 512 pixels."""
+    """OpenAI's older formula, high detail: scale to 2,048 x 2,048, then the short side to 768; tiles of 512 pixels."""
     scale = min(1.0, 2_048 / max(width, height))
     scale *= min(1.0, 768 / (min(width, height) * scale))
     return -(-round(width * scale) // 512) * -(-round(height * scale) // 512)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (512, 512), (1_024, 1_024), (4_096, 2_304), (768, 2_048), (10_000, 10_000)])
-def test_a_picture_is_counted_as_the_largest_by_the_vendors_formulas(size: tuple[int, int]) -> None:
+def test_an_image_costs_at_least_as_much_as_by_any_vendor_formula(size: tuple[int, int]) -> None:
     costs = [patches(*size) * factor for factor in (1.0, 1.62, 2.46)] + [
         85 + 170 * tiles(*size),
         70 + 140 * tiles(*size),
@@ -113,17 +115,23 @@ def test_a_picture_is_counted_as_the_largest_by_the_vendors_formulas(size: tuple
     assert max(costs) <= token_estimate.IMAGE_TOKENS
 
 
-def test_a_request_is_bounded_with_its_instructions_its_tools_and_its_messages() -> None:
+def test_the_bound_of_a_request_includes_instructions_tools_and_messages() -> None:
     image = {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64," + "x" * 10**6}
-    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": KINDS["English"]}, image]}
-    called = {"type": "function_call_output", "call_id": "c", "output": KINDS["JSON"]}
+    user_message = {
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": KINDS["English"]}, image],
+    }
+    tool_output = {"type": "function_call_output", "call_id": "c", "output": KINDS["JSON"]}
     tool = {"name": "look_up", "description": "Looks a word up.", "parameters": {"type": "object"}}
-    bound = token_estimate.input_at_most("Be brief.", [said, called], [tool])
-    text = counted(json.dumps([{**said, "content": KINDS["English"]}, called, tool, "Be brief."]))
-    assert text + token_estimate.IMAGE_TOKENS <= bound < 4 * text + token_estimate.IMAGE_TOKENS
+    bound = token_estimate.input_at_most("Be brief.", [user_message, tool_output], [tool])
+    text_tokens = count_tokens(
+        json.dumps([{**user_message, "content": KINDS["English"]}, tool_output, tool, "Be brief."])
+    )
+    assert text_tokens + token_estimate.IMAGE_TOKENS <= bound < 4 * text_tokens + token_estimate.IMAGE_TOKENS
 
 
 @pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_666), ("ä" * 1_000, 666), ("", 0)])
-def test_tokens_are_counted_by_bytes_on_average(text: str, about: int) -> None:
-    shown: list[Any] = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
-    assert about <= token_estimate.shown_about(shown) <= about + 50
+def test_the_average_estimate_counts_bytes(text: str, about: int) -> None:
+    items: list[Any] = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
+    assert about <= token_estimate.shown_about(items) <= about + 50

@@ -1,4 +1,4 @@
-"""How large a message, a history and an answer may be: for guests less than for those who sign in."""
+"""Turn limits: the maximum size of a message, a history and an answer, smaller for guests than for signed-in users."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +24,13 @@ ANN, GUEST = "ann", "guest-1"
 
 
 async def guests_by_name(authorization: str | None) -> User:
-    """Authenticate: users whose names begin with guest are guests."""
+    """Fake Authenticate: users whose names begin with guest are guests."""
     user = await known_by_name(authorization)
     return User(id=user.id, is_guest=user.id.startswith("guest"))
 
 
-class Noting(ScriptedModel):
-    """A model that notes the settings and the input of each call."""
+class RecordingModel(ScriptedModel):
+    """A model that records the settings and the input of each call."""
 
     def __init__(self, answers: int = 1) -> None:
         super().__init__([[assistant_message("hello")]] * answers)
@@ -57,18 +57,18 @@ def chat_of(store: MemoryStore, user: str, model: ScriptedModel | None = None) -
     )
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
-async def test_a_message_over_its_limit_is_a_413_that_stores_nothing(user: str, most: int) -> None:
+@pytest.mark.parametrize(("user", "limit"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
+async def test_a_message_over_the_limit_is_a_413_and_stores_nothing(user: str, limit: int) -> None:
     store = MemoryStore()
     chat = chat_of(store, user)
-    refused = await chat("threads.create", input=message("ä" * (most + 1)))
+    refused = await chat("threads.create", input=message("ä" * (limit + 1)))
     assert (refused.status, refused.json["error"]) == (413, "too_large")
-    assert f"{most:,}" in refused.json["message"]
+    assert f"{limit:,}" in refused.json["message"]
     assert (await chat("threads.list")).json["data"] == []
-    assert (await chat("threads.create", input=message("ä" * most))).status == 200
+    assert (await chat("threads.create", input=message("ä" * limit))).status == 200
 
 
-async def test_mentions_and_quotes_are_part_of_a_message() -> None:
+async def test_mentions_and_quotes_count_toward_the_message_size() -> None:
     chat = chat_of(MemoryStore(), GUEST)
     half = "x" * (OF_GUESTS.message_chars // 2)
     tag = {"type": "input_tag", "id": "t", "text": half, "data": {"more": half}}
@@ -79,20 +79,20 @@ async def test_mentions_and_quotes_are_part_of_a_message() -> None:
 
 
 async def open_questions(store: MemoryStore, user: str) -> None:
-    """A thread of the user's with an open form and a client tool that waits for its result."""
-    who = context_of(user)
-    await store.save_thread(thread_of("thr_1"), who)
+    """Store a thread with an open form and a client tool call that awaits its result."""
+    context = context_of(user)
+    await store.save_thread(thread_of("thr_1"), context)
     form = item_of("structured_input", "form", thread_id="thr_1", status="pending")
     call = item_of("client_tool_call", "call", thread_id="thr_1", status="pending", output=None)
     for item in (form, call):
-        await store.add_thread_item("thr_1", item, who)
+        await store.add_thread_item("thr_1", item, context)
 
 
 def answers_of(question: str, answer: str) -> dict[str, Any]:
     return {"status": "answered", "answers": {question: {"values": [answer]}}}
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
+@pytest.mark.parametrize(("user", "limit"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
 @pytest.mark.parametrize(
     ("operation", "sent"),
     [
@@ -105,43 +105,43 @@ def answers_of(question: str, answer: str) -> dict[str, Any]:
         ("threads.add_structured_input", lambda text: {"item_id": "form", "input": answers_of(text, "a")}),
     ],
 )
-async def test_actions_forms_and_tool_results_are_bounded_as_messages_are(
-    operation: str, sent: Callable[[str], dict[str, Any]], user: str, most: int
+async def test_actions_forms_and_tool_results_have_the_same_limit_as_messages(
+    operation: str, sent: Callable[[str], dict[str, Any]], user: str, limit: int
 ) -> None:
     store = MemoryStore()
     await open_questions(store, user)
     chat = chat_of(store, user)
     before = (await chat("items.list", thread_id="thr_1")).body
-    refused = await chat(operation, thread_id="thr_1", **sent("ä" * (most + 1)))
+    refused = await chat(operation, thread_id="thr_1", **sent("ä" * (limit + 1)))
     assert (refused.status, refused.json["error"]) == (413, "too_large")
-    assert f"{most:,}" in refused.json["message"]
+    assert f"{limit:,}" in refused.json["message"]
     assert (await chat("items.list", thread_id="thr_1")).body == before
-    assert (await chat(operation, thread_id="thr_1", **sent("ä" * (most - 50)))).status != 413
+    assert (await chat(operation, thread_id="thr_1", **sent("ä" * (limit - 50)))).status != 413
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, None), (GUEST, OF_GUESTS.output_tokens)])
-async def test_a_guests_answers_are_limited(user: str, most: int | None) -> None:
-    model = Noting()
+@pytest.mark.parametrize(("user", "limit"), [(ANN, None), (GUEST, OF_GUESTS.output_tokens)])
+async def test_a_guests_answers_are_limited(user: str, limit: int | None) -> None:
+    model = RecordingModel()
     await chat_of(MemoryStore(), user, model)("threads.create", input=message("hi"))
-    assert model.settings[0].max_tokens == most
+    assert model.settings[0].max_tokens == limit
 
 
 async def test_a_guests_history_is_limited() -> None:
-    shown = {}
+    history_chars = {}
     for user in (ANN, GUEST):
-        model = Noting(5)
+        model = RecordingModel(5)
         chat = chat_of(MemoryStore(), user, model)
         created = await chat("threads.create", input=message("x" * 8_000))
         thread_id = created.of("thread.created")[0]["thread"]["id"]
         for number in range(4):
             text = str(number) + "x" * 7_999
             await chat("threads.add_user_message", thread_id=thread_id, input=message(text))
-        shown[user] = sum(len(str(one)) for one in model.inputs[-1])
-    assert shown[ANN] > 40_000
-    assert shown[GUEST] < 25_000
+        history_chars[user] = sum(len(str(item)) for item in model.inputs[-1])
+    assert history_chars[ANN] > 40_000
+    assert history_chars[GUEST] < 25_000
 
 
-def test_a_guest_never_has_more_than_a_user() -> None:
+def test_a_guests_limits_never_exceed_a_users() -> None:
     users: dict[str, Any] = {
         "message_chars": 100,
         "history_tokens": 200,
@@ -155,7 +155,7 @@ def test_a_guest_never_has_more_than_a_user() -> None:
     assert turn_limits(Settings(**users, guest_quotas=small), User("u")) == user
 
 
-def test_a_guests_answers_are_limited_where_a_users_are_not() -> None:
+def test_a_guests_answers_are_limited_even_if_a_users_are_not() -> None:
     settings = Settings(guest_quotas=GuestQuotaSettings(turn_tokens=8_000))
     assert turn_limits(settings, User("g", is_guest=True)).output_tokens == 2_000
     assert turn_limits(settings, User("u")).output_tokens == 0

@@ -1,4 +1,4 @@
-"""Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
+"""Turn quotas on both store engines: who may begin a turn, reserving and settling tokens, guests, the kill switch."""
 
 import json
 from dataclasses import replace
@@ -13,27 +13,27 @@ from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Quo
 from lambda_src.store.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
-from tests.quotas.engine import OF_GUESTS, QuotaEngine, admitted, asks_again, settings_with, turn_of
+from tests.quotas.engine import OF_GUESTS, QuotaEngine, admitted, begin_model_call, settings_with, turn_of
 from tests.store.local import Local
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running_turns"])
-async def test_of_200_at_once_a_limit_of_50_admits_exactly_50(quota_engine: QuotaEngine, name: str) -> None:
+async def test_of_200_concurrent_turns_a_limit_of_50_admits_exactly_50(quota_engine: QuotaEngine, name: str) -> None:
     quotas = quota_engine.quotas(**{name: 50})
     assert await admitted(quotas, *(turn_of("ann", number) for number in range(200))) == 50
     assert await admitted(quotas, turn_of("bob")) == 1
 
 
-async def test_tokens_of_a_user_and_of_the_stage_admit_exactly_what_fits(quota_engine: QuotaEngine) -> None:
+async def test_token_limits_of_a_user_and_of_the_stage_admit_exactly_what_fits(quota_engine: QuotaEngine) -> None:
     of_user = quota_engine.quotas(tokens_per_day=50 * RESERVED_TOKENS)
     assert await admitted(of_user, *(turn_of("ann", number) for number in range(200))) == 50
     of_stage = quota_engine.quotas(stage_tokens_per_day=50 * RESERVED_TOKENS)
     assert await admitted(of_stage, *(turn_of(f"u{number}") for number in range(200))) == 50
 
 
-async def test_a_refusal_says_which_limit_and_when_to_come_again(quota_engine: QuotaEngine) -> None:
+async def test_a_refusal_names_the_limit_and_when_to_retry(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(messages_per_minute=1)
     await quotas.admit(turn_of("ann"))
     with pytest.raises(QuotaError, match="minute") as caught:
@@ -43,7 +43,7 @@ async def test_a_refusal_says_which_limit_and_when_to_come_again(quota_engine: Q
     await quotas.admit(turn_of("ann", 2))
 
 
-async def test_tokens_come_back_at_midnight_utc(quota_engine: QuotaEngine) -> None:
+async def test_token_limits_reset_at_midnight_utc(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS)
     await quotas.admit(turn_of("ann"))
     with pytest.raises(QuotaError, match="midnight UTC") as caught:
@@ -52,7 +52,7 @@ async def test_tokens_come_back_at_midnight_utc(quota_engine: QuotaEngine) -> No
     await quotas.admit(turn_of("ann", 2))
 
 
-async def test_a_turn_is_settled_with_what_it_really_used(quota_engine: QuotaEngine) -> None:
+async def test_a_turn_is_settled_with_its_actual_usage(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=2 * RESERVED_TOKENS)
     small, large = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(small)
@@ -67,24 +67,26 @@ async def test_a_turn_is_settled_with_what_it_really_used(quota_engine: QuotaEng
         await quotas.admit(turn_of("ann", 2))
 
 
-@pytest.mark.parametrize(("used", "asked", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
-async def test_what_nobody_counted_costs_what_was_reserved_and_what_asked_no_model_costs_nothing(
-    quota_engine: QuotaEngine, used: int | None, asked: bool, more: int
+@pytest.mark.parametrize(("used", "calls_model", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
+async def test_a_turn_without_usage_costs_its_reservation_and_one_without_model_calls_costs_nothing(
+    quota_engine: QuotaEngine, used: int | None, calls_model: bool, more: int
 ) -> None:
     quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS)
-    cut = turn_of("ann")
-    await quotas.admit(cut)
-    assert cut.turn is not None
-    cut.turn.end_reason = "stopped"
-    if asked:
-        await asks_again(cut, 0)
+    stopped = turn_of("ann")
+    await quotas.admit(stopped)
+    assert stopped.turn is not None
+    stopped.turn.end_reason = "stopped"
+    if calls_model:
+        await begin_model_call(stopped, 0)
     if used is not None:
-        cut.turn.used(used, 0)
-    await quotas.settle(cut)
+        stopped.turn.used(used, 0)
+    await quotas.settle(stopped)
     assert await admitted(quotas, turn_of("ann", 1)) == more
 
 
-async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reserved(quota_engine: QuotaEngine) -> None:
+async def test_a_turn_that_runs_past_midnight_is_settled_on_the_day_of_its_reservation(
+    quota_engine: QuotaEngine,
+) -> None:
     quotas = quota_engine.quotas(stage_tokens_per_day=20 * RESERVED_TOKENS)
     late = [turn_of(f"u{number}") for number in range(20)]
     assert await admitted(quotas, *late) == 20
@@ -94,7 +96,7 @@ async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reser
     assert await admitted(quotas, *(turn_of(f"v{number}") for number in range(30))) == 20
 
 
-async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(quota_engine: QuotaEngine) -> None:
+async def test_a_guests_ordinary_day_fits_into_the_shipped_limits(quota_engine: QuotaEngine) -> None:
     """20 messages of 60 tokens in one thread, with answers of 300 and instructions of 500."""
     stage = json.loads((ROOT / "cdk.json").read_text())["context"]["stages"]["dev"]
     guest = stage["auth"]["guest"]
@@ -108,7 +110,7 @@ async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(quota_engine: Quo
         context = replace(turn_of("eve", number, guest=True), source="net-1")
         turn, counted = context.turn, 500 + min(number * 360, OF_GUESTS.history_tokens) + 60
         assert turn is not None
-        turn.input_tokens = PROMPT_TOKENS + 3 * counted  # no estimate of prose is higher: docs/auth.md
+        turn.input_tokens = PROMPT_TOKENS + 3 * counted  # the highest estimate for prose: docs/auth.md
         await quotas.admit(context)
         assert turn.meter is not None
         call = await turn.meter.begin(input_tokens=3 * counted, output_tokens=OF_GUESTS.output_tokens)
@@ -118,8 +120,8 @@ async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(quota_engine: Quo
         await quotas.admit(replace(turn_of("eve", 99, guest=True), source="net-1"))
 
 
-async def test_a_correction_whose_answer_was_lost_is_applied_once() -> None:
-    """botocore sends it again, with the same mark."""
+async def test_a_retried_correction_is_applied_once() -> None:
+    """When the response is lost, botocore retries with the same mark."""
     counters = TableCounters(Local().store().table)
     assert await counters.add("tokens", 100, ceiling=100)
     for _ in range(2):
@@ -131,19 +133,19 @@ async def test_a_correction_whose_answer_was_lost_is_applied_once() -> None:
     assert await counters.add("tokens", 38, ceiling=100)
 
 
-async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_thirds(quota_engine: QuotaEngine) -> None:
+async def test_one_guest_gets_a_third_of_the_guests_share_and_one_network_two_thirds(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(
         stage_tokens_per_day=40 * RESERVED_TOKENS, guest_tokens_percent=50, guest_messages_per_day=0
     )
-    taken = 0
-    for number in range(60):  # a minute has five
+    admitted_turns = 0
+    for number in range(60):  # five turns per minute
         quota_engine.local.later(20 if number % 5 == 0 else 0)
         turn = replace(turn_of("eve", number, guest=True), source="net-1")
         if await admitted(quotas, turn):
-            await asks_again(turn, 0)
+            await begin_model_call(turn, 0)
             await quotas.settle(turn)
-            taken += 1
-    assert taken == 6
+            admitted_turns += 1
+    assert admitted_turns == 6
     others = [replace(turn_of(f"g{number}", guest=True), source="net-1") for number in range(30)]
     assert await admitted(quotas, *others) == 7
     with pytest.raises(QuotaError, match="your network"):
@@ -152,14 +154,14 @@ async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_th
     assert await admitted(quotas, *elsewhere) == 7
 
 
-async def test_guests_whose_address_is_unknown_are_one_network(quota_engine: QuotaEngine) -> None:
-    """As while the key of their hashes cannot be read: no fault lifts a limit."""
+async def test_guests_without_a_known_address_share_one_network(quota_engine: QuotaEngine) -> None:
+    """This happens while the key for hashing addresses cannot be read: no fault lifts a limit."""
     quotas = quota_engine.quotas(stage_tokens_per_day=30 * RESERVED_TOKENS, guest_tokens_percent=100)
     unknown = [replace(turn_of(f"g{number}", guest=True), source="") for number in range(30)]
     assert await admitted(quotas, *unknown) == 20
 
 
-async def test_a_turn_that_ended_makes_room_for_the_next(quota_engine: QuotaEngine) -> None:
+async def test_an_ended_turn_makes_room_for_the_next(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(running_turns=1)
     first, second = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(first)
@@ -168,8 +170,8 @@ async def test_a_turn_that_ended_makes_room_for_the_next(quota_engine: QuotaEngi
     assert await admitted(quotas, second) == 1
 
 
-async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_ended(quota_engine: QuotaEngine) -> None:
-    """Where there was none, no turn says that it ended."""
+async def test_a_limit_on_running_turns_set_later_ignores_turns_that_ended(quota_engine: QuotaEngine) -> None:
+    """Without such a limit, the end of a turn is not recorded."""
     unlimited = quota_engine.quotas(messages_per_day=100)
     for number in range(70):
         turn = turn_of("ann", number)
@@ -180,7 +182,7 @@ async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_end
     assert await admitted(quota_engine.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
 
 
-async def test_what_the_stage_refuses_is_given_back_to_the_user(quota_engine: QuotaEngine) -> None:
+async def test_tokens_that_the_stage_refuses_are_given_back_to_the_user(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running_turns=1)
     bob = turn_of("bob")
     await quotas.admit(bob)
@@ -198,30 +200,30 @@ async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(quota_e
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 28
 
 
-async def test_guests_who_may_take_all_take_no_more_than_the_stage_has(quota_engine: QuotaEngine) -> None:
+async def test_guests_with_a_share_of_100_percent_stay_within_the_stages_limit(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(stage_tokens_per_day=4 * RESERVED_TOKENS, guest_tokens_percent=100)
     assert await admitted(quotas, turn_of("ann")) == 1
     assert await admitted(quotas, *(turn_of(f"g{number}", guest=True) for number in range(9))) == 3
 
 
-async def test_whose_messages_are_spent_takes_nothing_of_the_stages_tokens(quota_engine: QuotaEngine) -> None:
+async def test_a_user_without_messages_left_reserves_no_stage_tokens(quota_engine: QuotaEngine) -> None:
     spent = quota_engine.quotas(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
     assert await admitted(spent, turn_of("ann")) == 1
-    added: list[str] = []
+    calls: list[str] = []
 
-    class Noted:
+    class Recorded:
         def __getattr__(self, name: str) -> Any:
-            added.append(name)
+            calls.append(name)
             return getattr(quota_engine.counters, name)
 
     settings = settings_with(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
-    counters: Any = Noted()
-    noted = Quotas(quota_engine.ledger, counters, settings, clock=lambda: quota_engine.local.now)
-    assert await admitted(noted, turn_of("ann", 1)) == 0
-    assert added == ["switched_off"]
+    counters: Any = Recorded()
+    recorded_quotas = Quotas(quota_engine.ledger, counters, settings, clock=lambda: quota_engine.local.now)
+    assert await admitted(recorded_quotas, turn_of("ann", 1)) == 0
+    assert calls == ["switched_off"]
 
 
-async def test_a_switch_that_was_looked_at_is_not_asked_for_again(quota_engine: QuotaEngine) -> None:
+async def test_the_kill_switch_is_cached_after_it_was_read(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas()
     await _switch(quota_engine, "Back at nine.")
     await quotas.look()
@@ -230,7 +232,7 @@ async def test_a_switch_that_was_looked_at_is_not_asked_for_again(quota_engine: 
         await quotas.admit(turn_of("ann"))
 
 
-async def test_a_guest_has_limits_of_its_own(quota_engine: QuotaEngine) -> None:
+async def test_guests_have_their_own_limits(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(messages_per_minute=100, guest_messages_per_day=7)
     for number in range(7):
         guest = turn_of("guest", number, guest=True)
@@ -245,7 +247,7 @@ async def test_a_guest_has_limits_of_its_own(quota_engine: QuotaEngine) -> None:
 
 
 @pytest.mark.parametrize("text", ["Back at nine.", ""])
-async def test_the_switch_stops_new_turns_within_seconds_and_lets_them_go_on(
+async def test_the_kill_switch_stops_new_turns_within_seconds_until_it_is_removed(
     quota_engine: QuotaEngine, text: str
 ) -> None:
     quotas = quota_engine.quotas()
@@ -270,32 +272,32 @@ async def _switch(quota_engine: QuotaEngine, text: str | None) -> None:
         )
 
 
-def test_shards_share_a_ceiling_without_a_rest() -> None:
+def test_shards_divide_a_ceiling_without_remainder() -> None:
     for ceiling in (0, 1, 999_999, SHARDED_FROM, SHARDED_FROM + 3):
         parts = shards(ceiling, start="x")
         assert sum(part for _, part in parts) == ceiling
         assert len(parts) == (SHARDS if ceiling >= SHARDED_FROM else 1)
 
 
-# When counting fails
+# During a turn
 
 
-async def test_a_turn_that_asks_again_and_again_ends_when_nothing_is_left(quota_engine: QuotaEngine) -> None:
+async def test_a_turn_with_many_model_calls_ends_when_no_tokens_are_left(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=5 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
     for steps in range(1, 5):
-        await asks_again(turn, steps * RESERVED_TOKENS)
+        await begin_model_call(turn, steps * RESERVED_TOKENS)
     with pytest.raises(QuotaError, match="midnight UTC") as caught:
-        await asks_again(turn, 5 * RESERVED_TOKENS)
+        await begin_model_call(turn, 5 * RESERVED_TOKENS)
     assert caught.value.limit == "user_tokens"
 
 
-async def test_what_was_reserved_on_the_way_is_settled_at_the_end(quota_engine: QuotaEngine) -> None:
+async def test_tokens_reserved_during_a_turn_are_settled_at_its_end(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=20 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
-    await asks_again(turn, 3 * RESERVED_TOKENS)
+    await begin_model_call(turn, 3 * RESERVED_TOKENS)
     assert turn.turn is not None
     turn.turn.used(4 * RESERVED_TOKENS, 0)
     await quotas.settle(turn)
@@ -303,22 +305,19 @@ async def test_what_was_reserved_on_the_way_is_settled_at_the_end(quota_engine: 
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(20))) == 10
 
 
-async def test_what_the_stage_refuses_on_the_way_the_user_has_not_spent(quota_engine: QuotaEngine) -> None:
+async def test_tokens_the_stage_refuses_during_a_turn_are_not_charged_to_the_user(quota_engine: QuotaEngine) -> None:
     quotas = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
     with pytest.raises(QuotaError, match="The assistant"):
-        await asks_again(turn, 2 * RESERVED_TOKENS)
+        await begin_model_call(turn, 2 * RESERVED_TOKENS)
     await quotas.settle(turn)
     fresh = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS)
     assert await admitted(fresh, *(turn_of("ann", number) for number in range(1, 20))) == 10
 
 
-async def test_where_nobody_counts_tokens_no_turn_asks(quota_engine: QuotaEngine) -> None:
+async def test_without_token_limits_a_turn_has_no_meter(quota_engine: QuotaEngine) -> None:
     turn = turn_of("ann")
     await quota_engine.quotas(messages_per_day=5).admit(turn)
     assert turn.turn is not None
     assert turn.turn.meter is None
-
-
-# Through the app

@@ -1,4 +1,4 @@
-"""The dispatcher: built on first use, once, and again after a failure."""
+"""The agent dispatcher: builds the agent on first use, once, and again after a failure."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from agents import Agent, RunConfig
 from lambda_src.runs.dispatcher import AgentDispatcher, Provisional
 
 
-async def test_nothing_is_built_before_it_is_needed_and_then_once_for_all() -> None:
+async def test_the_agent_is_built_once_on_first_use() -> None:
     built: list[str] = []
 
     def build() -> Agent[Any]:
@@ -23,13 +23,13 @@ async def test_nothing_is_built_before_it_is_needed_and_then_once_for_all() -> N
     assert dispatcher.agent is dispatcher.agent
 
 
-def test_using_it_unbuilt_says_what_to_do() -> None:
+def test_the_error_for_a_missing_initialization_says_what_to_do() -> None:
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=RunConfig)
     with pytest.raises(RuntimeError, match="ensure_initialized"):
         _ = dispatcher.agent
 
 
-async def test_a_failed_building_is_tried_anew() -> None:
+async def test_a_failed_build_is_retried() -> None:
     answers: list[Agent[Any] | Exception] = [ImportError("no module named toolbox"), Agent(name="Test")]
 
     def build() -> Agent[Any]:
@@ -45,7 +45,7 @@ async def test_a_failed_building_is_tried_anew() -> None:
     assert dispatcher.agent.name == "Test"
 
 
-async def test_what_is_good_for_a_while_is_asked_for_again_then_and_the_agent_stays() -> None:
+async def test_a_provisional_run_config_is_replaced_when_it_expires_and_the_agent_stays() -> None:
     now_s, final = [0.0], RunConfig()
     answers: list[RunConfig | Provisional] = [Provisional(RunConfig(), 30), final]
     dispatcher = AgentDispatcher(

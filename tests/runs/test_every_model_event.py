@@ -1,4 +1,4 @@
-"""Every class of the openai library's stream events goes through the whole app once, as docs/events.md says."""
+"""Every stream event class of the openai library, and broken streams, through the whole app as docs/events.md says."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ SECRET = "marker-of-the-vendor"
 
 
 def example_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The smallest event that its class accepts; each text in it is a marker, but for the ids that must match."""
+    """Build the smallest event that its class accepts, with a marker in every text except ids."""
     return {name: _example(field.annotation, name) for name, field in model.model_fields.items() if field.is_required()}
 
 
@@ -32,7 +32,7 @@ def _example(kind: Any, name: str) -> Any:
     if origin is Literal:
         return get_args(kind)[0]
     if origin in (Union, types.UnionType):
-        return _example(next(one for one in get_args(kind) if one is not type(None)), name)
+        return _example(next(option for option in get_args(kind) if option is not type(None)), name)
     if origin is list:
         return []
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -45,16 +45,16 @@ def _example(kind: Any, name: str) -> Any:
 
 @pytest.fixture(params=["whole", "bare"])
 def event(request: pytest.FixtureRequest, kind: str) -> dict[str, Any]:
-    """An event of the type, with all that its class requires or with nothing but its type."""
+    """An event of this type, with all required fields or only with its type."""
     return example_of(CLASSES[kind]) if request.param == "whole" else {"type": kind}
 
 
-def test_every_event_of_the_library_is_on_the_page() -> None:
+def test_every_event_class_of_the_library_is_documented() -> None:
     assert not events_page.unknown("Model events", set(CLASSES))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in ENDS])
-async def test_an_event_in_the_middle_of_an_answer_becomes_what_the_page_says(kind: str, event: dict[str, Any]) -> None:
+async def test_an_event_within_an_answer_becomes_what_is_documented(kind: str, event: dict[str, Any]) -> None:
     row = events_page.rows("Model events")[kind]
     turn = await turn_over(sse(*LLAMA[:5], event, *LLAMA[5:]))
     assert TEXT in turn.text
@@ -64,7 +64,9 @@ async def test_an_event_in_the_middle_of_an_answer_becomes_what_the_page_says(ki
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ENDS if kind != "response.completed"])
-async def test_an_event_that_ends_an_answer_keeps_its_text_and_is_explained(kind: str, event: dict[str, Any]) -> None:
+async def test_an_event_that_ends_an_answer_keeps_its_text_and_explains_the_end(
+    kind: str, event: dict[str, Any]
+) -> None:
     turn = await turn_over(sse(*LLAMA[:5], event))
     assert turn.text == TEXT
     assert len(turn.errors) + len(turn.answer.of("notice")) == 1
@@ -72,15 +74,15 @@ async def test_an_event_that_ends_an_answer_keeps_its_text_and_is_explained(kind
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-async def test_an_event_alone_ends_in_a_sentence(kind: str, event: dict[str, Any]) -> None:
-    """Without a message, without an end."""
+async def test_an_event_alone_ends_with_an_error_or_a_notice(kind: str, event: dict[str, Any]) -> None:
+    """The stream has neither a message nor an end."""
     turn = await turn_over(sse(event))
     assert len(turn.errors) + len(turn.answer.of("notice")) == 1
     assert all(text_or_reasoning(item) for item in turn.reloaded)
 
 
 def text_or_reasoning(item: dict[str, Any]) -> bool:
-    """Whether a stored item says something."""
+    """Whether a stored item has any content."""
     return bool(item["workflow"]["tasks"]) if item["type"] == "workflow" else bool(item["content"])
 
 
@@ -89,7 +91,7 @@ JUNK = st.sampled_from([None, True, -1, 10**20, 0.5, "", "text", [], [None], {},
 
 @st.composite
 def broken_streams(draw: st.DrawFn, *whole: list[dict[str, Any]]) -> list[Any]:
-    """An answer's events with some left out, repeated, moved, or with junk in one of their fields."""
+    """Draw an answer's events with some dropped, repeated, moved, or with junk in a field."""
     events: list[Any] = json.loads(json.dumps(draw(st.sampled_from(whole))))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, max(0, len(events) - 1)))
@@ -108,7 +110,7 @@ def broken_streams(draw: st.DrawFn, *whole: list[dict[str, Any]]) -> list[Any]:
 
 
 def broken(draw: st.DrawFn, value: Any) -> Any:
-    """The value with junk in the place of something in it, at any depth, or without it."""
+    """Replace or remove something in the value, at any depth."""
     if isinstance(value, dict) and value and draw(st.integers(0, 4)):
         key = draw(st.sampled_from(sorted(value)))
         if not draw(st.integers(0, 5)):
@@ -120,13 +122,13 @@ def broken(draw: st.DrawFn, value: Any) -> Any:
     return draw(JUNK)
 
 
-PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-IMAGE: dict[str, Any] = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": PICTURE}
+IMAGE_BASE64 = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+IMAGE: dict[str, Any] = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": IMAGE_BASE64}
 RICH: list[dict[str, Any]] = [
     LLAMA[0],
     *reasoning(RAW_THOUGHT),
     {"type": "response.output_item.added", "item": IMAGE | {"result": None}},
-    {"type": "response.image_generation_call.partial_image", "item_id": "ig_1", "partial_image_b64": PICTURE},
+    {"type": "response.image_generation_call.partial_image", "item_id": "ig_1", "partial_image_b64": IMAGE_BASE64},
     {"type": "response.output_item.done", "item": IMAGE},
     *LLAMA[1:5],
     citation_event(URL, item_id="msg_1"),
@@ -134,7 +136,7 @@ RICH: list[dict[str, Any]] = [
 ]
 
 
-def test_the_unbroken_stream_has_text_reasoning_a_picture_and_a_citation() -> None:
+def test_the_intact_stream_has_text_reasoning_an_image_and_a_citation() -> None:
     turn = asyncio.run(turn_over(sse(*RICH)))
     assert not turn.errors
     assert {item["type"] for item in turn.reloaded} == {"workflow", "generated_image", "assistant_message"}
@@ -159,13 +161,13 @@ fuzzed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthC
 
 @fuzzed
 @given(broken_streams(LLAMA, RICH))
-def test_a_response_that_is_broken_anywhere_ends_with_something_to_read_and_nothing_open(events: list[Any]) -> None:
+def test_a_broken_response_ends_with_content_or_an_explanation(events: list[Any]) -> None:
     turn = asyncio.run(turn_over(sse(*events)))
     assert turn.reloaded or turn.errors or turn.answer.of("notice")
 
 
 @fuzzed
 @given(broken_streams(CHUNKS, CALLING))
-def test_a_completion_that_is_broken_anywhere_ends_with_something_to_read_and_nothing_open(chunks: list[Any]) -> None:
+def test_a_broken_completion_ends_with_content_or_an_explanation(chunks: list[Any]) -> None:
     turn = asyncio.run(turn_over(sse(*chunks) + DONE, *[sse(*CHUNKS)] * 20, api="chat_completions"))
     assert turn.reloaded or turn.errors or turn.answer.of("notice")

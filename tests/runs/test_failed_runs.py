@@ -1,6 +1,6 @@
-"""What a failed or cut run tells the user and the log: each error of the SDKs, through the whole app into the store.
+"""Failed and truncated runs: the message for the user and the log line for each SDK error, through the whole app.
 
-The expected sentences are the tables of docs/events.md. A class or code that an SDK update adds has no row there.
+The expected messages are the tables of docs/events.md. The tests fail if an SDK update adds a class or code.
 """
 
 import json
@@ -33,18 +33,18 @@ from tests.fakes.model_api import USAGE, model_api, scripted_api, sse
 
 SECRET = MARKERS["exception"]
 PARTIAL = "one two three"
-STALL_S = 0.5  # how long the real client waits for a byte: real time, as short as a busy machine lets it be
-JSON = "application/json\r\nretry-after-ms: 1"  # so that the client library repeats a request without a pause
+STALL_S = 0.5  # how long the real client waits for a byte, in real time: as short as a busy machine allows
+JSON = "application/json\r\nretry-after-ms: 1"  # the client library retries without a pause
 REQUEST = httpx2.Request("POST", "https://model.test/")
 
 
 @dataclass
 class Outcome:
-    """What a turn of one message came to."""
+    """The result of a turn with one message."""
 
     chat: Chat
     answer: Answer
-    items: list[dict[str, Any]]  # after a reload, behind the user's message
+    items: list[dict[str, Any]]  # after a reload, without the user's message
     requests: list[tuple[str, dict[str, Any]]]
     logged: list[str]
 
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """What the page has in its columns: user reads, retry, log."""
+        """The documented columns: user reads, retry, log."""
         error = (self.answer.of("error") or [{}])[-1]
         notices = [f"{notice['title']}. {notice['message']}" for notice in self.answer.of("notice")]
         reads = error.get("message") or ("ChatKit's own words" if error else " ".join(notices))
@@ -63,7 +63,7 @@ class Outcome:
 
 @pytest.fixture
 def outcome(caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
-    """Runs one message through the app; `config` says which model answers."""
+    """Return a function that sends one message through the app; `config` selects the model."""
     caplog.set_level(logging.INFO, "lambda_src")
 
     async def turn(config: RunConfig, requests: Any = (), **more: Any) -> Outcome:
@@ -73,13 +73,15 @@ def outcome(caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
         items = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"]
         assert SECRET.encode() not in answer.body
         assert SECRET not in str([vars(record) for record in caplog.records if record.name.startswith("lambda_src")])
-        return Outcome(chat, answer, items[1:], list(requests), [line for one in caplog.records if (line := told(one))])
+        return Outcome(
+            chat, answer, items[1:], list(requests), [line for record in caplog.records if (line := log_line(record))]
+        )
 
     return turn
 
 
-def told(record: logging.LogRecord) -> str:
-    """A log line as the page writes it: its event and the fields about the model."""
+def log_line(record: logging.LogRecord) -> str:
+    """Format a log record as the page does: its event and the fields about the model."""
     if record.msg not in ("run_failed", "answer_cut", "file_refused"):
         return ""
     names = ("error_type", "kind", "status", "code", "model")
@@ -100,12 +102,12 @@ async def over_the_wire(
 
 
 def body(message: str = SECRET, **fields: Any) -> bytes:
-    """The body of a vendor's error."""
+    """Return the body of a vendor's error."""
     return json.dumps({"error": {"message": message, **fields}}).encode()
 
 
 def answering(*last: dict[str, Any], is_item_done: bool = False) -> bytes:
-    """A response that says PARTIAL and then ends with these events, with or without the end of its message."""
+    """Return a response with the text PARTIAL and these last events; `is_item_done` includes the message's end."""
     events = [json.loads(event.model_dump_json()) for event in events_of(message_of(PARTIAL))]
     end = "response.completed" if is_item_done else "response.output_text.done"
     return sse(*events[: [event["type"] for event in events].index(end)], *last)
@@ -121,19 +123,19 @@ def ending(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def chunks(*words: str, finish: str | None, **delta: Any) -> bytes:
-    """A streamed chat completion."""
+    """Return a streamed chat completion."""
 
     def chunk(delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         whole = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
         return b"data: " + json.dumps(whole).encode() + b"\n\n"
 
-    said = [chunk({"role": "assistant", "content": word}) for word in words]
-    return b"".join([*said, chunk(delta, finish), b"data: [DONE]\n\n"])
+    deltas = [chunk({"role": "assistant", "content": word}) for word in words]
+    return b"".join([*deltas, chunk(delta, finish), b"data: [DONE]\n\n"])
 
 
 class Raising(Model):
-    """A model that raises in mid-answer what no server can cause."""
+    """A model that raises an error in the middle of its answer that no server can cause."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -148,15 +150,15 @@ class Raising(Model):
 
 
 def classes(*modules: Any) -> dict[str, type[Exception]]:
-    """The public exception classes of an SDK's modules."""
+    """Return the public exception classes of an SDK's modules."""
     return {
-        name: found
+        name: kind
         for module in modules
         for name in dir(module)
         if not name.startswith("_")
-        and isinstance(found := getattr(module, name), type)
-        and issubclass(found, Exception)
-        and found.__module__.startswith(("openai", "agents"))
+        and isinstance(kind := getattr(module, name), type)
+        and issubclass(kind, Exception)
+        and kind.__module__.startswith(("openai", "agents"))
     }
 
 
@@ -176,8 +178,8 @@ STATUSES = {
 }
 
 
-def made(kind: type[Exception]) -> Exception:
-    """An instance of an exception class, whatever its constructor wants."""
+def instance_of(kind: type[Exception]) -> Exception:
+    """Create an instance of an exception class, whatever its constructor requires."""
     answer = httpx2.Response(400, request=REQUEST)
     match kind.__name__:
         case "OAuthError" | "APIResponseValidationError":
@@ -190,11 +192,11 @@ def made(kind: type[Exception]) -> Exception:
             return error
 
 
-WIRE_ERRORS = [f"openai.{name}" for name in [*STATUSES, "APIConnectionError", "APITimeoutError"]]  # of either API
+WIRE_ERRORS = [f"openai.{name}" for name in [*STATUSES, "APIConnectionError", "APITimeoutError"]]  # with either API
 
 
 async def error_of(outcome: Any, name: str, *, api: ModelApi = "responses") -> Outcome:
-    """The turn that fails by a row's error."""
+    """Run a turn that fails with a row's error."""
     if name.startswith("response.failed "):
         failed = ending("failed", error={"code": name.partition(" ")[2], "message": SECRET})
         return await over_the_wire(outcome, answering(failed))
@@ -203,13 +205,13 @@ async def error_of(outcome: Any, name: str, *, api: ModelApi = "responses") -> O
         return await over_the_wire(outcome, *[body()] * 3, status=STATUSES[kind.__name__], api=api)
     if kind.__name__ == "APIError":
         return await over_the_wire(outcome, answering({"error": {"message": SECRET}}))
-    if behaviour := {"APIConnectionError": "reset", "APITimeoutError": "stall"}.get(kind.__name__):
+    if behavior := {"APIConnectionError": "reset", "APITimeoutError": "stall"}.get(kind.__name__):
         async with model_api() as vendor:
             broken: Outcome = await outcome(
-                openai_run_config("key", base_url=f"{vendor.url}/{behaviour}", api=api, stall_s=STALL_S)
+                openai_run_config("key", base_url=f"{vendor.url}/{behavior}", api=api, stall_s=STALL_S)
             )
             return broken
-    result: Outcome = await outcome(RunConfig(model=Raising(made(kind)), tracing_disabled=True))
+    result: Outcome = await outcome(RunConfig(model=Raising(instance_of(kind)), tracing_disabled=True))
     return result
 
 
@@ -217,22 +219,22 @@ CLASSES = [f"openai.{name}" for name in sorted(OPENAI)] + [f"agents.{name}" for 
 ERRORS = CLASSES + [f"response.failed {code}" for code in CODES]
 
 
-def test_every_error_of_the_sdks_is_on_the_page() -> None:
+def test_every_error_of_the_sdks_is_documented() -> None:
     assert not events_page.unknown("Errors", set(ERRORS))
     assert set(CODES) <= set(CLASSIFIED)
 
 
 @pytest.mark.parametrize("name", ERRORS)
-async def test_an_error_reads_as_the_page_says(name: str, outcome: Any) -> None:
+async def test_an_error_produces_the_documented_message_and_log_line(name: str, outcome: Any) -> None:
     expected = events_page.rows("Errors")[name]
     result = await error_of(outcome, name)
     assert result.row == (expected["user reads"], expected["retry"], expected["log"])
     if name in ("openai.APIError", "openai.APIConnectionError", "openai.APITimeoutError") or name not in CLASSES:
-        assert result.text, "what was written is kept"
+        assert result.text, "the partial answer must be kept"
 
 
 @pytest.mark.parametrize("name", WIRE_ERRORS)
-async def test_an_error_over_chat_completions_reads_the_same(name: str, outcome: Any) -> None:
+async def test_an_error_over_chat_completions_produces_the_same_message(name: str, outcome: Any) -> None:
     expected = events_page.rows("Errors")[name]
     result = await error_of(outcome, name, api="chat_completions")
     assert result.row == (expected["user reads"], expected["retry"], expected["log"])
@@ -248,13 +250,15 @@ FINISHED = [
 ]
 
 
-def test_every_reason_to_end_an_answer_is_on_the_page() -> None:
+def test_every_finish_reason_is_documented() -> None:
     assert not events_page.unknown("Ends of answers", {*INCOMPLETE, *FINISHED, "no finish_reason"})
 
 
 @pytest.mark.parametrize("is_item_done", [True, False])
 @pytest.mark.parametrize("name", INCOMPLETE)
-async def test_a_response_that_is_cut_keeps_its_words_and_says_why(name: str, is_item_done: bool, outcome: Any) -> None:
+async def test_a_truncated_response_keeps_its_text_and_explains_why(
+    name: str, is_item_done: bool, outcome: Any
+) -> None:
     expected = events_page.rows("Ends of answers")[name]
     last = ending("incomplete", incomplete_details={"reason": name.partition(" ")[2]})
     result = await over_the_wire(outcome, answering(last, is_item_done=is_item_done))
@@ -264,7 +268,7 @@ async def test_a_response_that_is_cut_keeps_its_words_and_says_why(name: str, is
 
 
 @pytest.mark.parametrize("name", [*FINISHED, "no finish_reason"])
-async def test_a_chat_completion_ends_as_the_page_says(name: str, outcome: Any) -> None:
+async def test_a_chat_completion_ends_as_documented(name: str, outcome: Any) -> None:
     expected = events_page.rows("Ends of answers")[name]
     reason = None if name == "no finish_reason" else name.partition(" ")[2]
     result = await over_the_wire(outcome, chunks(PARTIAL, finish=reason), api="chat_completions")
@@ -273,7 +277,7 @@ async def test_a_chat_completion_ends_as_the_page_says(name: str, outcome: Any) 
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-async def test_continue_goes_on_behind_an_answer_that_reached_its_limit(api: ModelApi, outcome: Any) -> None:
+async def test_continue_resumes_after_an_answer_that_reached_its_limit(api: ModelApi, outcome: Any) -> None:
     if api == "responses":
         cut = answering(ending("incomplete", incomplete_details={"reason": "max_output_tokens"}))
         whole = sse(*[json.loads(event.model_dump_json()) for event in events_of(message_of("four"))])
@@ -284,16 +288,16 @@ async def test_continue_goes_on_behind_an_answer_that_reached_its_limit(api: Mod
         more = await result.chat(
             "threads.add_user_message", thread_id=thread_of(result.answer), input=message("continue")
         )
-    shown = json.dumps(requests[1][1])
-    assert PARTIAL in shown
-    assert CUT_NOTE in shown
-    assert shown.index(PARTIAL) < shown.index(CUT_NOTE) < shown.index("continue", shown.index(CUT_NOTE) + len(CUT_NOTE))
+    sent = json.dumps(requests[1][1])
+    assert PARTIAL in sent
+    assert CUT_NOTE in sent
+    assert sent.index(PARTIAL) < sent.index(CUT_NOTE) < sent.index("continue", sent.index(CUT_NOTE) + len(CUT_NOTE))
     assert not more.of("error")
     assert not more.of("notice")
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-async def test_a_model_that_thinks_up_to_its_limit_says_so(api: ModelApi, outcome: Any) -> None:
+async def test_a_model_that_reaches_its_limit_while_thinking_gets_a_notice(api: ModelApi, outcome: Any) -> None:
     thinking = {"type": "response.output_item.added", "sequence_number": 1, "output_index": 0,
                 "item": {"id": "rs_1", "type": "reasoning", "summary": []}}  # fmt: skip
     cut = (
@@ -308,14 +312,14 @@ async def test_a_model_that_thinks_up_to_its_limit_says_so(api: ModelApi, outcom
     assert result.text == ""
 
 
-async def test_a_tool_call_that_is_cut_is_not_called(outcome: Any) -> None:
+async def test_a_truncated_tool_call_is_not_executed(outcome: Any) -> None:
     call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "roll", "arguments": '{"si'}}
     result = await over_the_wire(outcome, chunks(finish="length", tool_calls=[call]), api="chat_completions")
     assert len(result.requests) == 1
     assert result.answer.of("notice")
 
 
-async def test_a_cut_answer_is_charged_what_the_vendor_counted(outcome: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_truncated_answer_costs_the_vendors_usage(outcome: Any, caplog: pytest.LogCaptureFixture) -> None:
     usage = USAGE.model_dump()
     last = ending("incomplete", incomplete_details={"reason": "max_output_tokens"}, usage=usage)
     await over_the_wire(outcome, answering(last))
@@ -340,7 +344,7 @@ async def test_a_cut_answer_is_charged_what_the_vendor_counted(outcome: Any, cap
     ],
 )
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
-async def test_what_is_no_answer_becomes_a_sentence(
+async def test_an_invalid_answer_becomes_an_error_message(
     bad: bytes, status: str, content_type: str, api: ModelApi, outcome: Any
 ) -> None:
     result = await over_the_wire(outcome, *[bad] * 3, status=status, content_type=content_type, api=api)
@@ -348,7 +352,7 @@ async def test_what_is_no_answer_becomes_a_sentence(
     assert error.get("message", "").endswith(".") or error["code"] == "stream.error"
 
 
-async def test_an_error_in_mid_answer_of_any_length_keeps_the_words(outcome: Any) -> None:
+async def test_an_error_within_an_answer_keeps_the_text_however_long_its_message(outcome: Any) -> None:
     for last in ({"error": {"message": SECRET * 8_000}}, {"error": SECRET}, {"type": "error", "message": SECRET}):
         result = await over_the_wire(outcome, answering(last))
         assert result.text == PARTIAL

@@ -1,4 +1,4 @@
-"""A thread continues with the agent that was handed over to last."""
+"""Handoffs: a thread continues with the agent that took over last."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def full_app() -> FullApp:
 
 
 def team(*, tools: Any = (), hands_back: bool = False) -> Agent[Any]:
-    """A front agent that may hand over to a clerk."""
+    """Return a front agent that can hand off to a clerk."""
     clerk = Agent[Any](name="Clerk", instructions="I am the clerk.", tools=list(tools))
     front = Agent[Any](name="Front", instructions="I am the front.", handoffs=[clerk])
     if hands_back:
@@ -40,7 +40,7 @@ async def test_the_next_message_goes_to_the_agent_that_took_over(full_app: FullA
     assert speakers(model) == ["I am the front.", "I am the clerk.", "I am the clerk."]
 
 
-async def test_another_thread_begins_with_the_first_agent(full_app: FullApp) -> None:
+async def test_a_new_thread_begins_with_the_first_agent(full_app: FullApp) -> None:
     model = ScriptedModel([TO_CLERK, SAYS, SAYS])
     chat = full_app.chat(model=model, agent=team())
     await chat("threads.create", input=message("refund"))
@@ -48,7 +48,7 @@ async def test_another_thread_begins_with_the_first_agent(full_app: FullApp) -> 
     assert speakers(model)[-1] == "I am the front."
 
 
-async def test_an_agent_that_a_release_removed_gives_way_to_the_first(full_app: FullApp) -> None:
+async def test_a_thread_of_a_removed_agent_continues_with_the_first_agent(full_app: FullApp) -> None:
     before = full_app.chat(model=ScriptedModel([TO_CLERK, SAYS]), agent=team())
     first = await before("threads.create", input=message("refund"))
     model = ScriptedModel([SAYS])
@@ -92,8 +92,8 @@ async def test_an_approval_of_the_agent_that_took_over_still_works(full_app: Ful
     script = [TO_CLERK, SAYS, [function_call("refund", "{}", call_id="r")], [assistant_message("Refunded.")]]
     chat = full_app.chat(model=ScriptedModel(script), agent=team(tools=[refund]))
     thread_id = thread_of(await chat("threads.create", input=message("clerk, please")))
-    asked = await chat("threads.add_user_message", thread_id=thread_id, input=message("refund"))
+    request = await chat("threads.add_user_message", thread_id=thread_id, input=message("refund"))
     sent = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
-    form_id = items_of(asked)[-1]["id"]
+    form_id = items_of(request)[-1]["id"]
     after = await chat("threads.add_structured_input", thread_id=thread_id, item_id=form_id, input=sent)
     assert items_of(after)[-1]["content"][0]["text"] == "Refunded."

@@ -1,4 +1,4 @@
-"""The user's hooks: what they refuse is not stored, counted or sent to a model; what fails in them refuses too."""
+"""Screening hooks for messages, guests and files: what they refuse is not stored, counted or sent to the model."""
 
 import asyncio
 import json
@@ -42,22 +42,22 @@ ONE_A_DAY = {"CHAT_QUOTAS": '{"messages_per_day": 1}', "CHAT_GUEST_SECRET": "/gu
 SORRY = "Please rephrase your message."
 
 
-class Watched(DemoModel):
-    """The demo model, counting its answers."""
+class CountingModel(DemoModel):
+    """The demo model; counts its answers."""
 
     def __init__(self) -> None:
         super().__init__(sleep=no_pause)
-        self.asked = 0
+        self.answers = 0
 
     def stream_response(self, *args: Any, **kwargs: Any) -> Any:
-        self.asked += 1
+        self.answers += 1
         return super().stream_response(*args, **kwargs)
 
 
-def chat_with(load: Callable[[], Hooks], *, model: Watched | None = None, **env: str) -> Chat:
-    """Ann's client of the whole app, as the composition joins it."""
+def chat_with(load: Callable[[], Hooks], *, model: CountingModel | None = None, **env: str) -> Chat:
+    """Return ann's client of the app as the composition builds it."""
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: "s" * 64))
-    config = RunConfig(model=model or Watched(), tracing_disabled=True)
+    config = RunConfig(model=model or CountingModel(), tracing_disabled=True)
     parts = Parts(
         authenticate=FirstOf(tokens, known_by_name),
         build_agent=lambda: Agent(name="Test"),
@@ -77,14 +77,14 @@ async def mint(chat: Chat, body: bytes = b"", *, address: str = "203.0.113.7") -
 
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
-    """Our warnings: event, hook, type of the exception."""
+    """Return a function that lists our warnings as (event, hook, exception type)."""
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
 
-    def told() -> list[Any]:
-        found = [vars(one) for one in caplog.records if one.levelno >= logging.WARNING and "place" in vars(one)]
-        return [(one["msg"], one.get("hook"), one["error_type"]) for one in found]
+    def logged() -> list[Any]:
+        lines = [vars(record) for record in caplog.records if record.levelno >= logging.WARNING]
+        return [(line["msg"], line.get("hook"), line["error_type"]) for line in lines if "place" in line]
 
-    return told
+    return logged
 
 
 def no_swearing(text: str, user: User) -> str | None:
@@ -94,19 +94,19 @@ def no_swearing(text: str, user: User) -> str | None:
 # Messages
 
 
-async def test_a_refused_message_is_not_stored_not_counted_and_not_sent_to_the_model() -> None:
-    model = Watched()
+async def test_a_refused_message_is_not_stored_counted_or_sent_to_the_model() -> None:
+    model = CountingModel()
     chat = chat_with(lambda: Hooks(check_message=no_swearing), model=model)
     refused = await chat("threads.create", input=message("damn"))
     assert (refused.status, refused.json) == (403, {"error": "refused", "message": SORRY})
-    assert ((await chat("threads.list")).json["data"], model.asked) == ([], 0)
+    assert ((await chat("threads.list")).json["data"], model.answers) == ([], 0)
     accepted = await chat("threads.create", input=message("hello"))
-    assert accepted.status == 200, "one message a day: the refused one did not count"
+    assert accepted.status == 200, "the refused message must not count toward the limit"
     over = await chat("threads.add_user_message", thread_id=thread_of(accepted), input=message("hello"))
     assert over.status == 429
 
 
-async def test_the_hook_gets_all_that_the_model_would_read_and_who_asks() -> None:
+async def test_the_hook_receives_everything_the_model_would_read_and_the_user() -> None:
     seen: list[tuple[str, User]] = []
 
     async def check_message(text: str, user: User) -> None:
@@ -114,9 +114,9 @@ async def test_the_hook_gets_all_that_the_model_would_read_and_who_asks() -> Non
 
     chat = chat_with(lambda: Hooks(check_message=check_message))
     tag = {"type": "input_tag", "id": "t", "text": "@ann", "data": {"mail": "ann@x.test"}, "interactive": False}
-    said = message("hi", quoted_text="quoted")
-    said["content"].append(tag)
-    assert (await chat("threads.create", input=said)).status == 200
+    user_message = message("hi", quoted_text="quoted")
+    user_message["content"].append(tag)
+    assert (await chat("threads.create", input=user_message)).status == 200
     guest = chat.as_((await mint(chat)).json()["token"])
     assert (await guest("threads.create", input=message("hi"))).status == 200
     [(text, ann), (_, other)] = seen
@@ -124,21 +124,21 @@ async def test_the_hook_gets_all_that_the_model_would_read_and_who_asks() -> Non
     assert (ann.id, ann.is_guest, other.is_guest) == ("ann", False, True)
 
 
-async def test_the_same_request_again_is_refused_in_the_same_words() -> None:
+async def test_a_repeated_request_is_refused_with_the_same_message() -> None:
     chat = chat_with(lambda: Hooks(check_message=no_swearing))
     body = json.dumps({"type": "threads.create", "params": {"input": message("damn")}}).encode()
     answers = [await chat.post(body, x_chat_turn="one-turn-of-a-client") for _ in range(2)]
-    assert [(one.status, one.json["message"]) for one in answers] == [(403, SORRY)] * 2
+    assert [(answer.status, answer.json["message"]) for answer in answers] == [(403, SORRY)] * 2
 
 
-async def test_answers_to_a_form_are_checked_too() -> None:
+async def test_answers_to_a_form_are_checked() -> None:
     seen: list[str] = []
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
     page = (PAGE.parent / "agents.md").read_text(encoding="utf-8")
     defined: dict[str, Any] = {}
-    [asks_first] = [text for name, text in BLOCK.findall(page) if name == "approvals"]
+    [source] = [text for name, text in BLOCK.findall(page) if name == "approvals"]
     sys.modules.setdefault("lambda_src.agent.model", ModuleType("lambda_src.agent.model")).MODEL = "m"  # type: ignore[attr-defined] # the user may have deleted it
-    exec(compile(asks_first, "agents.md", "exec"), defined)
+    exec(compile(source, "agents.md", "exec"), defined)
 
     def check_message(text: str, user: User) -> None:
         seen.append(text)
@@ -148,46 +148,46 @@ async def test_answers_to_a_form_are_checked_too() -> None:
         model=ScriptedModel(script), agent=defined["build_agent"](), screening=screening
     )
     answer = await chat("threads.create", input=message("refund order 17"))
-    said = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
+    response = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
     ids = {"thread_id": thread_of(answer), "item_id": items_of(answer)[-1]["id"]}
-    await chat("threads.add_structured_input", **ids, input=said)
+    await chat("threads.add_structured_input", **ids, input=response)
     assert list(dict.fromkeys(seen)) == ["refund order 17", "Approve"]
 
 
 # Hooks that fail
 
 
-def fails(text: str, user: User) -> None:
+def failing(text: str, user: User) -> None:
     raise KeyError("marker-of-a-person")
 
 
-async def answers_nonsense(text: str, user: User) -> Any:
+async def returning_nonsense(text: str, user: User) -> Any:
     return True
 
 
-async def hangs(text: str, user: User) -> None:
+async def hanging(text: str, user: User) -> None:
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
-    ("hook", "error"), [(fails, "KeyError"), (answers_nonsense, "TypeError"), (hangs, "TimeoutError")]
+    ("hook", "error"), [(failing, "KeyError"), (returning_nonsense, "TypeError"), (hanging, "TimeoutError")]
 )
-async def test_a_hook_that_fails_refuses_with_a_plain_sentence_and_one_warning_with_its_place(
+async def test_a_failing_hook_refuses_with_a_plain_message_and_logs_one_warning_with_its_location(
     hook: Any, error: str, warnings: Callable[[], list[Any]], caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(hooks, "TIMEOUT_S", 0.05)
-    model = Watched()
+    model = CountingModel()
     chat = chat_with(lambda: Hooks(check_message=hook), model=model)
     answer = await chat("threads.create", input=message("hello"))
-    assert (answer.status, model.asked) == (503, 0)
+    assert (answer.status, model.answers) == (503, 0)
     assert answer.json["message"] == "Your message could not be checked, so it was not sent. Try again in a moment."
     assert warnings() == [("hook_failed", hook.__name__, error)]
-    [place] = [vars(one)["place"] for one in caplog.records if one.msg == "hook_failed"]
+    [place] = [vars(record)["place"] for record in caplog.records if record.msg == "hook_failed"]
     assert place.rpartition(":")[0] == __file__
     assert (await chat("threads.list")).json["data"] == []
 
 
-async def test_hooks_that_cannot_be_loaded_refuse_until_they_can(warnings: Callable[[], list[Any]]) -> None:
+async def test_hooks_that_cannot_be_loaded_refuse_until_loading_succeeds(warnings: Callable[[], list[Any]]) -> None:
     loads = iter([ImportError("no module"), None])
 
     def load() -> Hooks:
@@ -202,21 +202,21 @@ async def test_hooks_that_cannot_be_loaded_refuse_until_they_can(warnings: Calla
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("module", "expected"),
     [
         ({"check_mesage": no_swearing}, "check_mesage, which is not called"),
         ({"check_message": "yes"}, "must be a function"),
         ({"moderate": no_swearing}, "nothing would be checked"),
     ],
 )
-def test_a_module_whose_hooks_would_not_be_called_is_an_error(found: dict[str, Any], said: str) -> None:
-    with pytest.raises(TypeError, match=said):
-        checked(found)
+def test_a_module_whose_hooks_would_not_be_called_is_an_error(module: dict[str, Any], expected: str) -> None:
+    with pytest.raises(TypeError, match=expected):
+        checked(module)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder without any hooks."""
+    """The user's folder without any hooks."""
     package = ModuleType("lambda_src.agent")
     package.__path__ = [str(tmp_path)]
     monkeypatch.setitem(sys.modules, package.__name__, package)
@@ -225,12 +225,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_hooks_of_the_users_folder_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hooks_in_the_users_folder_are_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shipped_hooks() == Hooks()
     (folder / "hooks.py").write_text("def check_message(text, user):\n    return 'no'\n")
-    found = shipped_hooks().check_message
-    assert found is not None
-    assert found("hi", User(id="ann")) == "no"
+    check_message = shipped_hooks().check_message
+    assert check_message is not None
+    assert check_message("hi", User(id="ann")) == "no"
     monkeypatch.delitem(sys.modules, hooks.MODULE)
 
 
@@ -240,7 +240,7 @@ def test_without_hooks_the_users_folder_is_not_imported(folder: Path, monkeypatc
     assert "lambda_src.agent" not in sys.modules
 
 
-async def test_a_users_test_meets_the_hooks() -> None:
+async def test_hooks_run_in_a_users_tests() -> None:
     chat = AgentChat(
         lambda: Agent(name="Test"), build_actions=Actions, load_hooks=lambda: Hooks(check_message=no_swearing)
     )
@@ -251,7 +251,7 @@ async def test_a_users_test_meets_the_hooks() -> None:
 # Guests
 
 
-async def test_a_guest_gets_a_token_only_with_the_captcha_that_the_hook_accepts() -> None:
+async def test_a_guest_gets_a_token_only_with_a_captcha_that_the_hook_accepts() -> None:
     seen: list[tuple[str, str]] = []
 
     def check_guest(captcha: str, address: str) -> str | None:
@@ -265,17 +265,17 @@ async def test_a_guest_gets_a_token_only_with_the_captcha_that_the_hook_accepts(
     accepted = await mint(chat, b'{"captcha": "solved"}')
     assert accepted.status_code == 200
     assert (await chat.as_(accepted.json()["token"])("threads.list")).status == 200
-    assert seen == [(one, "203.0.113.7") for one in ("", "", "guessed", "solved")]
+    assert seen == [(captcha, "203.0.113.7") for captcha in ("", "", "guessed", "solved")]
 
 
-async def test_refused_guests_use_up_nobodys_share() -> None:
+async def test_refused_guests_do_not_count_toward_the_limit_per_address() -> None:
     chat = chat_with(lambda: Hooks(check_guest=lambda captcha, _: None if captcha else ""))
     for _ in range(PER_ADDRESS + 1):
         assert (await mint(chat)).status_code == 403
     assert (await mint(chat, b'{"captcha": "x"}')).status_code == 200
 
 
-async def test_a_body_that_is_no_captcha_is_refused_before_the_hook() -> None:
+async def test_a_body_without_a_valid_captcha_is_refused_before_the_hook() -> None:
     chat = chat_with(lambda: Hooks(check_guest=lambda *_: None))
     answers = [await mint(chat, body) for body in (b"[", b'{"captcha": 1}', b"x" * 20_000)]
     assert [answer.status_code for answer in answers] == [422, 422, 413]
@@ -286,12 +286,12 @@ async def test_a_body_that_is_no_captcha_is_refused_before_the_hook() -> None:
 
 @pytest.fixture
 def full_app() -> Iterator[FullApp]:
-    with full_app_on_moto() as found:
-        yield found
+    with full_app_on_moto() as full_app:
+        yield full_app
 
 
 def objects(full_app: FullApp) -> list[str]:
-    return [one["Key"] for one in full_app.aws.s3.list_objects_v2(Bucket=full_app.bucket).get("Contents", [])]
+    return [entry["Key"] for entry in full_app.aws.s3.list_objects_v2(Bucket=full_app.bucket).get("Contents", [])]
 
 
 async def test_a_refused_file_is_removed_and_its_message_is_not_stored(full_app: FullApp) -> None:
@@ -305,13 +305,13 @@ async def test_a_refused_file_is_removed_and_its_message_is_not_stored(full_app:
     good, bad = await attached(chat, full_app, name="good.png"), await attached(chat, full_app, name="bad.png")
     refused = await chat("threads.create", input=message("look", attachments=[good, bad]))
     assert (refused.status, refused.json["message"]) == (403, "bad.png has a virus.")
-    assert (await full_app.kept(), objects(full_app)) == ([], [f"pending/ann/{good}"])
+    assert (await full_app.stored_lines(), objects(full_app)) == ([], [f"pending/ann/{good}"])
     accepted = await chat("threads.create", input=message("look", attachments=[good]))
     assert (accepted.status, len(objects(full_app))) == (200, 2)
-    assert {(one.mime_type, one.data) for one in seen} == {("image/png", PNG)}
+    assert {(file.mime_type, file.data) for file in seen} == {("image/png", PNG)}
 
 
-async def test_a_scan_that_fails_keeps_no_file(full_app: FullApp, warnings: Callable[[], list[Any]]) -> None:
+async def test_a_file_whose_scan_fails_is_not_kept(full_app: FullApp, warnings: Callable[[], list[Any]]) -> None:
     def check_file(file: UploadedFile, user: User) -> None:
         raise OSError
 
@@ -319,11 +319,11 @@ async def test_a_scan_that_fails_keeps_no_file(full_app: FullApp, warnings: Call
     file = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[file]))
     assert (answer.status, "could not be checked" in answer.json["message"]) == (503, True)
-    assert (await full_app.kept(), objects(full_app)) == ([], [f"pending/ann/{file}"])
+    assert (await full_app.stored_lines(), objects(full_app)) == ([], [f"pending/ann/{file}"])
     assert warnings() == [("hook_failed", "check_file", "OSError")]
 
 
-async def test_a_file_that_the_thread_has_already_is_not_scanned_again(full_app: FullApp) -> None:
+async def test_a_file_that_is_already_in_the_thread_is_not_scanned_again(full_app: FullApp) -> None:
     scans: list[str] = []
     chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scans.append(file.name))))
     file = await attached(chat, full_app)
@@ -334,12 +334,12 @@ async def test_a_file_that_the_thread_has_already_is_not_scanned_again(full_app:
     assert (again.status, scans) == (200, ["a.png"])
 
 
-# The page of the documentation
+# docs/moderation.md
 
 
 def block(name: str) -> dict[str, Any]:
-    """What a block of the page defines."""
-    [text] = [text for named, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if named == name]
+    """Execute a block of the page and return what it defines."""
+    [text] = [text for title, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if title == name]
     defined: dict[str, Any] = {}
     exec(compile(text, f"moderation.md: {name}", "exec"), defined)
     return defined
@@ -347,20 +347,20 @@ def block(name: str) -> dict[str, Any]:
 
 @contextmanager
 def vendor(answer: Callable[[str], dict[str, Any]]) -> Iterator[str]:
-    """A service that answers each POST by its body; its address."""
+    """Serve `answer`, which maps the body of a POST to JSON; yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
-            told = json.dumps(answer(body)).encode()
+            content = json.dumps(answer(body)).encode()
             self.send_response(200)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(told)))
+            self.send_header("content-length", str(len(content)))
             self.end_headers()
-            self.wfile.write(told)
+            self.wfile.write(content)
 
         def log_message(self, *args: Any) -> None:
-            """Nothing."""
+            """Print nothing."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -373,11 +373,11 @@ def vendor(answer: Callable[[str], dict[str, Any]]) -> Iterator[str]:
         server.server_close()
 
 
-async def test_the_moderation_of_the_page_asks_for_guests_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+async def test_the_pages_moderation_checks_only_guests(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs: list[str] = []
 
     def answer(body: str) -> dict[str, Any]:
-        asked.append(json.loads(body)["input"])
+        inputs.append(json.loads(body)["input"])
         return {"id": "m", "model": "m", "results": [{"flagged": "damn" in body}]}
 
     with vendor(answer) as url:
@@ -388,10 +388,10 @@ async def test_the_moderation_of_the_page_asks_for_guests_only(monkeypatch: pyte
         assert (refused.status, refused.json["message"]) == (403, SORRY)
         assert (await guest("threads.create", input=message("hello"))).status == 200
         assert (await chat("threads.create", input=message("damn"))).status == 200
-    assert asked == ["damn", "hello"]
+    assert inputs == ["damn", "hello"]
 
 
-async def test_the_captcha_of_the_page_lets_in_who_solved_it() -> None:
+async def test_the_pages_captcha_admits_guests_who_solved_it() -> None:
     sent: list[dict[str, list[str]]] = []
 
     def answer(body: str) -> dict[str, Any]:
@@ -406,7 +406,7 @@ async def test_the_captcha_of_the_page_lets_in_who_solved_it() -> None:
     assert sent[1] == {"secret": ["hush"], "response": ["solved"], "remoteip": ["203.0.113.7"]}
 
 
-async def test_the_scan_of_the_page_asks_clamd(full_app: FullApp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_pages_file_scan_calls_clamd(full_app: FullApp, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = [b"stream: Eicar-Signature FOUND\0", b"stream: OK\0", b"INSTREAM size limit exceeded. ERROR\0"]
     received: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""An agent with MCP servers, real ones in processes of their own: connected for a turn, closed after it."""
+"""MCP servers of an agent: connected per turn, closed after it, and failures; with real servers in other processes."""
 
 import asyncio
 import inspect
@@ -22,7 +22,7 @@ from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
 from tests.fakes.mcp_server import mcp_process
 
 ROOT = Path(__file__).parents[2]
-REQUESTS = 3  # of a turn that calls one tool
+REQUESTS = 3  # per turn that calls one tool
 NOWHERE = "http://127.0.0.1:1/mcp"
 
 
@@ -36,65 +36,65 @@ def server_at(url: str, **options: Any) -> MCPServerStreamableHttp:
 
 
 def chat_with(full_app: FullApp, *urls: str, **options: Any) -> Chat:
-    """A client of an agent that has these servers; the agent is built anew for each turn, as agent/ does."""
+    """Return a client of an agent with these servers; the agent is built for each turn, as in agent/."""
     return full_app.chat(
         build_agent=lambda: Agent(name="Test", mcp_servers=[server_at(url, **options) for url in urls])
     )
 
 
-def said(answer: Any) -> str:
+def text_of(answer: Any) -> str:
     return str(items_of(answer)[-1]["content"][0]["text"])
 
 
-async def test_a_tool_of_a_real_server_is_listed_called_and_answers(full_app: FullApp) -> None:
+async def test_a_real_servers_tool_is_listed_and_called(full_app: FullApp) -> None:
     async with mcp_process() as server:
         answer = await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
-    assert "there are 42 socks" in said(answer)
+    assert "there are 42 socks" in text_of(answer)
 
 
-async def test_turns_at_once_and_one_after_the_other_share_nothing(full_app: FullApp) -> None:
+async def test_concurrent_and_later_turns_use_separate_connections(full_app: FullApp) -> None:
     async with mcp_process() as server:
         chat = chat_with(full_app, server.url)
         texts = [f"please count socks {number}" for number in range(4)]
         at_once = await asyncio.gather(*(chat("threads.create", input=message(text)) for text in texts))
         later = await chat("threads.add_user_message", thread_id=thread_of(at_once[0]), input=message("count socks!"))
-    assert all("there are 42 socks" in said(answer) for answer in [*at_once, later])
+    assert all("there are 42 socks" in text_of(answer) for answer in [*at_once, later])
 
 
-async def test_a_tool_that_fails_is_told_to_the_model_and_the_answer_comes(full_app: FullApp) -> None:
+async def test_the_model_sees_a_failed_tool_call_and_answers(full_app: FullApp) -> None:
     async with mcp_process() as server:
         answer = await chat_with(full_app, server.url)("threads.create", input=message("please drop socks"))
     assert answer.of("error") == []
-    assert "I called the tool" in said(answer)
+    assert "I called the tool" in text_of(answer)
 
 
 async def stuck() -> tuple[socket.socket, str]:
-    """A socket that takes connections and never answers."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    return listening, f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+    """Open a socket that accepts connections and never answers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
 
 
 @pytest.mark.parametrize("kind", ["gone", "stuck", "one of two"])
-async def test_a_server_that_cannot_be_reached_is_a_clear_text_and_later_turns_work(
+async def test_an_unreachable_server_is_a_clear_error_and_later_turns_work(
     full_app: FullApp, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with mcp_process() as server:
-        listening, silent = await stuck()
-        with listening:
+        listener, silent = await stuck()
+        with listener:
             monkeypatch.setattr(mcp_servers, "CONNECT_S", 0.5 if kind == "stuck" else 5.0)
             urls = {"gone": [NOWHERE], "stuck": [silent], "one of two": [server.url, NOWHERE]}[kind]
             answer = await chat_with(full_app, *urls)("threads.create", input=message("please count socks"))
-        told = answer.of("error")
-        assert [(error["message"], error["allow_retry"]) for error in told] == [(mcp_servers.UNREACHABLE, True)]
+        errors = answer.of("error")
+        assert [(error["message"], error["allow_retry"]) for error in errors] == [(mcp_servers.UNREACHABLE, True)]
         monkeypatch.undo()
         thread_id = thread_of(answer)
         later = await chat_with(full_app, server.url)(
             "threads.add_user_message", thread_id=thread_id, input=message("please count socks now")
         )
-    assert "there are 42 socks" in said(later)
+    assert "there are 42 socks" in text_of(later)
 
 
-async def test_a_server_that_came_back_is_used_by_the_next_turn(full_app: FullApp) -> None:
+async def test_the_next_turn_uses_a_server_that_is_back(full_app: FullApp) -> None:
     async with mcp_process() as first:
         chat = chat_with(full_app, first.url)
         thread_id = thread_of(await chat("threads.create", input=message("please count socks")))
@@ -103,10 +103,10 @@ async def test_a_server_that_came_back_is_used_by_the_next_turn(full_app: FullAp
         assert [error["message"] for error in down.of("error")] == [mcp_servers.UNREACHABLE]
         async with mcp_process(first.port):
             up = await chat("threads.add_user_message", thread_id=thread_id, input=message("count socks once more"))
-    assert "there are 42 socks" in said(up)
+    assert "there are 42 socks" in text_of(up)
 
 
-async def test_its_tools_may_ask_for_approval(full_app: FullApp) -> None:
+async def test_tools_of_a_server_may_require_approval(full_app: FullApp) -> None:
     async with mcp_process() as server:
         chat = chat_with(full_app, server.url, require_approval="always")
         answer = await chat("threads.create", input=message("please count socks"))
@@ -115,10 +115,10 @@ async def test_its_tools_may_ask_for_approval(full_app: FullApp) -> None:
         sent = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
         ids = {"thread_id": thread_of(answer), "item_id": form["id"]}
         after = await chat("threads.add_structured_input", **ids, input=sent)
-    assert "there are 42 socks" in said(after)
+    assert "there are 42 socks" in text_of(after)
 
 
-async def test_nothing_stays_connected(full_app: FullApp) -> None:
+async def test_no_connection_stays_open(full_app: FullApp) -> None:
     before = set(asyncio.all_tasks())
     async with mcp_process() as server:
         await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
@@ -126,22 +126,22 @@ async def test_nothing_stays_connected(full_app: FullApp) -> None:
         assert {task.get_coro().__qualname__ for task in left} <= {"mcp_process.<locals>.listen"}  # type: ignore[union-attr]
 
 
-async def test_a_turn_that_is_stopped_while_a_tool_works_closes_what_it_opened(full_app: FullApp) -> None:
+async def test_a_turn_stopped_during_a_tool_call_closes_its_connections(full_app: FullApp) -> None:
     async with mcp_process() as server:
         chat = chat_with(full_app, server.url)
         before = set(asyncio.all_tasks())
         turn = asyncio.create_task(chat("threads.create", input=message("please wait for socks")))
-        await server.until_asked(REQUESTS)
+        await server.until_requested(REQUESTS)
         [thread] = (await chat("threads.list")).json["data"]
         stop = json.dumps({"thread_id": thread["id"]}).encode()
         assert (await chat.post(stop, path="/chatkit/stop")).json == {"stopped": True}
         assert (await turn).of("error") == []
         assert asyncio.all_tasks() - before == set()
         later = await chat("threads.add_user_message", thread_id=thread["id"], input=message("please count socks"))
-    assert "there are 42 socks" in said(later)
+    assert "there are 42 socks" in text_of(later)
 
 
-async def test_the_page_says_what_a_turn_asks_of_a_server(full_app: FullApp) -> None:
+async def test_the_number_of_requests_per_turn_is_documented(full_app: FullApp) -> None:
     async with mcp_process() as server:
         await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
     assert server.requests == ["POST"] * REQUESTS
@@ -152,16 +152,16 @@ async def test_the_page_says_what_a_turn_asks_of_a_server(full_app: FullApp) -> 
 def warnings_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], list[dict[str, Any]]]:
-    """The log lines about servers and tools, as fields."""
+    """Return a function that lists the log lines about servers and tools, as fields."""
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
     caplog.set_level(logging.INFO, "lambda_src")
     names = ("msg", "server", "reason", "kind", "tool")
 
-    def told() -> list[dict[str, Any]]:
-        found = [vars(record) for record in caplog.records if record.name == "lambda_src.observability.faults"]
-        return [{name: one[name] for name in names if name in one} for one in found]
+    def logged() -> list[dict[str, Any]]:
+        lines = [vars(record) for record in caplog.records if record.name == "lambda_src.observability.faults"]
+        return [{name: line[name] for name in names if name in line} for line in lines]
 
-    return told
+    return logged
 
 
 Warnings = Callable[[], list[dict[str, Any]]]
@@ -169,7 +169,7 @@ Warnings = Callable[[], list[dict[str, Any]]]
 
 @asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[str]:
-    """A server that answers every request with this status."""
+    """Serve every request with this status; yield the URL."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -184,7 +184,7 @@ async def refusing(status: int) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
-async def test_a_server_that_refuses_is_logged_with_its_name_and_the_status(
+async def test_a_refusing_server_is_logged_with_its_name_and_status(
     full_app: FullApp, warnings_of: Warnings, status: int
 ) -> None:
     async with refusing(status) as url:
@@ -196,14 +196,16 @@ async def test_a_server_that_refuses_is_logged_with_its_name_and_the_status(
     assert line == expected
 
 
-async def test_a_name_that_is_a_url_is_logged_without_its_secrets(full_app: FullApp, warnings_of: Warnings) -> None:
+async def test_a_server_name_that_is_a_url_is_logged_without_its_secrets(
+    full_app: FullApp, warnings_of: Warnings
+) -> None:
     await chat_with(full_app, "http://ann:secret@127.0.0.1:1/mcp?key=secret")("threads.create", input=message("hello"))
     [line] = warnings_of()
     assert line["server"] == "streamable_http: http://127.0.0.1:1/mcp"
     assert line["reason"] == "no connection"
 
 
-async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
+async def test_an_optional_server_that_is_down_is_skipped_for_the_turn(
     full_app: FullApp, warnings_of: Warnings
 ) -> None:
     async with mcp_process() as server:
@@ -218,13 +220,13 @@ async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
         )
         first = await chat("threads.create", input=message("please count socks"))
         assert first.of("error") == []
-        assert "there are 42 socks" in said(first)
+        assert "there are 42 socks" in text_of(first)
         expected = {"msg": "tool_server_failed", "server": "shop", "reason": "no connection", "kind": "optional"}
         assert warnings_of() == [expected]
         await down.__aexit__(None, None, None)
 
 
-async def test_an_optional_server_is_tried_again_with_the_next_turn(full_app: FullApp) -> None:
+async def test_an_optional_server_is_retried_in_the_next_turn(full_app: FullApp) -> None:
     async with mcp_process() as first:
         chat = full_app.chat(
             build_agent=lambda: Agent(name="Test", mcp_servers=[mcp_servers.optional(server_at(first.url))])
@@ -232,47 +234,45 @@ async def test_an_optional_server_is_tried_again_with_the_next_turn(full_app: Fu
         await first.kill()
         down = await chat("threads.create", input=message("please count socks"))
         assert down.of("error") == []
-        assert "42 socks" not in said(down)
+        assert "42 socks" not in text_of(down)
         async with mcp_process(first.port):
             up = await chat("threads.add_user_message", thread_id=thread_of(down), input=message("count socks again"))
-    assert "there are 42 socks" in said(up)
+    assert "there are 42 socks" in text_of(up)
 
 
-async def test_one_agent_for_all_turns_keeps_a_server_that_was_down(full_app: FullApp) -> None:
+async def test_an_agent_shared_by_all_turns_keeps_a_server_that_was_down(full_app: FullApp) -> None:
     agent = Agent[Any](name="Test", mcp_servers=[mcp_servers.optional(server_at(NOWHERE))])
     await full_app.chat(agent=agent)("threads.create", input=message("hello"))
     assert len(agent.mcp_servers) == 1
 
 
-async def test_a_server_that_dies_while_a_tool_works_is_told_to_the_model(
-    full_app: FullApp, warnings_of: Warnings
-) -> None:
+async def test_the_model_sees_a_server_that_dies_during_a_tool_call(full_app: FullApp, warnings_of: Warnings) -> None:
     async with mcp_process() as server:
         chat = chat_with(full_app, server.url)
         turn = asyncio.create_task(chat("threads.create", input=message("please wait for socks")))
-        await server.until_asked(REQUESTS)
+        await server.until_requested(REQUESTS)
         await server.kill()
         answer = await turn
     assert answer.of("error") == []
-    assert "I called the tool" in said(answer)
+    assert "I called the tool" in text_of(answer)
     assert warnings_of() == [{"msg": "tool_failed", "tool": "wait_for_socks"}]
 
 
-async def test_two_servers_with_a_tool_of_one_name_are_told_apart_by_the_servers_names(full_app: FullApp) -> None:
+async def test_equal_tool_names_of_two_servers_get_the_servers_names_as_prefix(full_app: FullApp) -> None:
     def build_agent() -> Agent[Any]:
-        return Agent(name="Test", mcp_servers=[server_at(one.url, name="north"), server_at(two.url, name="south")])
+        return Agent(name="Test", mcp_servers=[server_at(first.url, name="north"), server_at(second.url, name="south")])
 
-    async with mcp_process() as one, mcp_process() as two:
+    async with mcp_process() as first, mcp_process() as second:
         model = ScriptedModel(
             [[function_call("mcp_south__count_socks", "{}", call_id="c")], [assistant_message("42 in the south")]]
         )
         answer = await full_app.chat(build_agent=build_agent, model=model)("threads.create", input=message("count"))
-    assert said(answer) == "42 in the south"
+    assert text_of(answer) == "42 in the south"
     assert "there are 42 socks" in str(model.calls[1].input)
     assert {"mcp_north__count_socks", "mcp_south__count_socks"} <= {tool.name for tool in model.calls[0].tools}
 
 
-async def test_a_call_has_time_for_slow_tools_unless_agent_sets_another_limit() -> None:
+async def test_tool_calls_have_a_long_timeout_unless_the_agent_sets_another() -> None:
     own = server_at(NOWHERE, client_session_timeout_seconds=1)
     usual = server_at(NOWHERE)
     with pytest.raises(CustomStreamError):
@@ -282,26 +282,26 @@ async def test_a_call_has_time_for_slow_tools_unless_agent_sets_another_limit() 
 
 
 @pytest.mark.parametrize("kind", [MCPServerStreamableHttp, MCPServerSse, MCPServerStdio])
-def test_the_sdks_own_limit_is_the_one_that_is_replaced(kind: type) -> None:
+def test_only_the_sdks_default_timeout_is_replaced(kind: type) -> None:
     default = inspect.signature(kind).parameters["client_session_timeout_seconds"].default
     assert default == mcp_servers.SDK_CALL_S
 
 
-async def test_a_tool_that_takes_too_long_is_told_to_the_model(
+async def test_the_model_sees_a_tool_call_that_times_out(
     full_app: FullApp, warnings_of: Warnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp_servers, "CALL_S", 0.5)
     async with mcp_process() as server:
         answer = await chat_with(full_app, server.url)("threads.create", input=message("please wait for socks"))
     assert answer.of("error") == []
-    assert "I called the tool" in said(answer)
+    assert "I called the tool" in text_of(answer)
     assert [line["tool"] for line in warnings_of()] == ["wait_for_socks"]
 
 
-def test_servers_of_agents_that_are_handed_over_to_are_found_once() -> None:
-    one, two = server_at(NOWHERE), server_at(NOWHERE)
-    second = Agent(name="Second", mcp_servers=[one, two])
-    third = Agent(name="Third", mcp_servers=[two])
-    first = Agent(name="First", mcp_servers=[one], handoffs=[second, handoff(third)])
+def test_servers_of_handoff_agents_are_collected_once() -> None:
+    shared, other = server_at(NOWHERE), server_at(NOWHERE)
+    second = Agent(name="Second", mcp_servers=[shared, other])
+    third = Agent(name="Third", mcp_servers=[other])
+    first = Agent(name="First", mcp_servers=[shared], handoffs=[second, handoff(third)])
     second.handoffs.append(first)
     assert len(mcp_servers.servers_of(first)) == 2

@@ -1,4 +1,4 @@
-"""The model and the tool that a user picked: an allow-list, and a choice that holds for turns without a message."""
+"""The user's choice of model and tool: allow lists, and turns without a message that keep the choice."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,14 +22,14 @@ from tests.fakes.mcp_server import mcp_process
 MODELS = ("small", "large")
 
 
-class Named(ModelProvider):
-    """Notes which model was asked for."""
+class RecordingProvider(ModelProvider):
+    """A model provider that records the requested model names."""
 
     def __init__(self, model: Model) -> None:
-        self.model, self.asked = model, list[str | None]()
+        self.model, self.requested = model, list[str | None]()
 
     def get_model(self, model_name: str | None) -> Model:
-        self.asked.append(model_name)
+        self.requested.append(model_name)
         return self.model
 
 
@@ -38,87 +38,87 @@ def full_app() -> FullApp:
     return full_app_without_files()
 
 
-def picked(text: str, **options: Any) -> dict[str, Any]:
+def choosing(text: str, **options: Any) -> dict[str, Any]:
     return {**message(text), "inference_options": options}
 
 
-async def test_the_first_model_is_the_default_and_a_listed_one_may_be_picked(full_app: FullApp) -> None:
-    provider = Named(DemoModel(sleep=no_pause))
+async def test_the_first_model_is_the_default_and_a_listed_one_can_be_chosen(full_app: FullApp) -> None:
+    provider = RecordingProvider(DemoModel(sleep=no_pause))
     chat = full_app.chat(run_config=RunConfig(model_provider=provider, tracing_disabled=True), models=MODELS)
     await chat("threads.create", input=message("hi"))
-    await chat("threads.create", input=picked("hi there", model="large"))
-    assert provider.asked == ["small", "large"]
+    await chat("threads.create", input=choosing("hi there", model="large"))
+    assert provider.requested == ["small", "large"]
 
 
-async def test_the_choice_holds_when_a_client_tool_has_answered(full_app: FullApp) -> None:
-    provider = Named(DemoModel(sleep=no_pause))
+async def test_the_choice_still_applies_after_a_client_tools_result(full_app: FullApp) -> None:
+    provider = RecordingProvider(DemoModel(sleep=no_pause))
     config = RunConfig(model_provider=provider, tracing_disabled=True)
     chat = full_app.chat(run_config=config, models=MODELS, agent=build_agent(), actions=actions)
-    thread_id = thread_of(await chat("threads.create", input=picked("read my clipboard", model="large")))
+    thread_id = thread_of(await chat("threads.create", input=choosing("read my clipboard", model="large")))
     await chat("threads.add_client_tool_output", thread_id=thread_id, result="text")
-    assert provider.asked == ["large", "large"]
+    assert provider.requested == ["large", "large"]
 
 
 @pytest.mark.parametrize("model", ["huge", "", "x" * 5000], ids=["other", "empty", "long"])
-async def test_a_model_that_is_not_allowed_is_refused_before_anything_is_kept(full_app: FullApp, model: str) -> None:
-    answer = await full_app.chat(models=MODELS)("threads.create", input=picked("hi", model=model))
+async def test_a_model_that_is_not_listed_is_refused_before_anything_is_stored(full_app: FullApp, model: str) -> None:
+    answer = await full_app.chat(models=MODELS)("threads.create", input=choosing("hi", model=model))
     assert (answer.status, "small, large" in answer.json["message"]) == (422, True)
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
 
 
-async def test_without_a_list_nothing_can_be_picked(full_app: FullApp) -> None:
-    answer = await full_app.chat()("threads.create", input=picked("hi", model="large"))
+async def test_without_a_list_no_model_can_be_chosen(full_app: FullApp) -> None:
+    answer = await full_app.chat()("threads.create", input=choosing("hi", model="large"))
     assert (answer.status, "nothing to choose" in answer.json["message"]) == (422, True)
 
 
 @function_tool
 def roll_dice() -> str:
-    """A throw."""
+    """Rolls a die."""
     return "four"
 
 
-def of_tool(name: str) -> dict[str, Any]:
-    return picked("go", tool_choice={"id": name})
+def choosing_tool(name: str) -> dict[str, Any]:
+    return choosing("go", tool_choice={"id": name})
 
 
-async def test_a_picked_tool_must_be_called(full_app: FullApp) -> None:
+async def test_a_chosen_tool_must_be_called(full_app: FullApp) -> None:
     model = ScriptedModel([[assistant_message("rolled")]])
     chat = full_app.chat(model=model, tools=[roll_dice], tool_choices=["roll_dice"])
-    await chat("threads.create", input=of_tool("roll_dice"))
+    await chat("threads.create", input=choosing_tool("roll_dice"))
     assert model.calls[0].model_settings.tool_choice == "roll_dice"
 
 
 @pytest.mark.parametrize("offered", [[], ["another"]])
-async def test_a_tool_that_is_not_offered_for_choosing_is_refused_before_anything_is_kept(
+async def test_a_tool_that_is_not_offered_is_refused_before_anything_is_stored(
     full_app: FullApp, offered: list[str]
 ) -> None:
     chat = full_app.chat(tools=[roll_dice], tool_choices=offered)
-    answer = await chat("threads.create", input=of_tool("roll_dice"))
+    answer = await chat("threads.create", input=choosing_tool("roll_dice"))
     assert answer.status == 422
     assert (offered or ["nothing to choose"])[0] in answer.json["message"]
-    assert await full_app.kept() == []
+    assert await full_app.stored_lines() == []
 
 
-async def test_an_offered_tool_that_the_agent_does_not_have_is_an_error_in_words(full_app: FullApp) -> None:
+async def test_an_offered_tool_that_the_agent_lacks_is_a_clear_error(full_app: FullApp) -> None:
     chat = full_app.chat(tools=[roll_dice], tool_choices=["gone"])
-    answer = await chat("threads.create", input=of_tool("gone"))
+    answer = await chat("threads.create", input=choosing_tool("gone"))
     assert [error["message"] for error in answer.of("error")] == [
         "This assistant does not have the tool that was chosen."
     ]
 
 
-async def test_a_tool_that_is_switched_off_for_this_user_cannot_be_picked(full_app: FullApp) -> None:
+async def test_a_tool_that_is_switched_off_for_this_user_cannot_be_choosing(full_app: FullApp) -> None:
     @function_tool(is_enabled=False)
     def secret_tool() -> str:
         """Not for everybody."""
         return "secret"
 
     chat = full_app.chat(tools=[secret_tool], tool_choices=["secret_tool"])
-    answer = await chat("threads.create", input=of_tool("secret_tool"))
+    answer = await chat("threads.create", input=choosing_tool("secret_tool"))
     assert len(answer.of("error")) == 1
 
 
-async def test_a_tool_of_an_mcp_server_can_be_picked(full_app: FullApp) -> None:
+async def test_a_tool_of_an_mcp_server_can_be_choosing(full_app: FullApp) -> None:
     async with mcp_process() as server:
         model = ScriptedModel([[function_call("count_socks", "{}", call_id="c")], [assistant_message("42")]])
         chat = full_app.chat(
@@ -126,7 +126,7 @@ async def test_a_tool_of_an_mcp_server_can_be_picked(full_app: FullApp) -> None:
             model=model,
             tool_choices=["count_socks"],
         )
-        answer = await chat("threads.create", input=of_tool("count_socks"))
+        answer = await chat("threads.create", input=choosing_tool("count_socks"))
     assert answer.of("error") == []
     assert [call.model_settings.tool_choice for call in model.calls] == ["count_socks", None]
 
@@ -136,14 +136,14 @@ def in_a_thread() -> AgentContext[RequestContext]:
     return AgentContext(thread=thread, store=MemoryStore(), request_context=ANN)
 
 
-async def test_an_old_choice_that_is_no_longer_offered_gives_way_to_the_default() -> None:
+async def test_an_old_choice_that_is_no_longer_offered_falls_back_to_the_default() -> None:
     agent, config = await with_choices(
         InferenceOptions(model="gone"), Agent(name="A"), RunConfig(), models=MODELS, tools=(), context=in_a_thread()
     )
     assert (agent.name, config.model) == ("A", "small")
 
 
-async def test_the_agents_other_settings_stay_when_a_tool_is_picked() -> None:
+async def test_the_agents_other_settings_stay_when_a_tool_is_choosing() -> None:
     agent: Agent[Any] = Agent(name="A", tools=[roll_dice], model_settings=ModelSettings(temperature=0.5))
     options = InferenceOptions(tool_choice=ToolChoice(id="roll_dice"))
     chosen, _ = await with_choices(options, agent, RunConfig(), models=(), tools=["roll_dice"], context=in_a_thread())

@@ -1,4 +1,4 @@
-"""What becomes of a model's stream events, sent over the wire through the whole app into the store."""
+"""Model stream events over the wire, through the whole app into the store: citations, reasoning, irregular streams."""
 
 import json
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ CONTAINER_FILE = {
 
 @dataclass
 class Turn:
-    """A turn, and what a reload shows of its thread behind the user's message."""
+    """A turn's answer, and the items that a reload shows after the user's message."""
 
     answer: Answer
     reloaded: list[dict[str, Any]]
@@ -51,7 +51,7 @@ class Turn:
         return self.answer.of("error")
 
     def open_items(self) -> list[str]:
-        """The items that were added to the stream and never ended."""
+        """Return the items that were added in the stream and never finished."""
         items: dict[str, None] = {}
         for event in self.answer.events:
             match event["type"]:
@@ -65,7 +65,7 @@ class Turn:
 
 
 async def turn_over(*answers: bytes, api: ModelApi = "responses", **more: Any) -> Turn:
-    """One message, answered by a server that sends these bodies."""
+    """Send a message that a server answers with these bodies."""
     async with scripted_api(*answers) as (url, _):
         chat = full_app_without_files().chat(run_config=openai_run_config("key", base_url=url, api=api), **more)
         answer = await chat("threads.create", input=message("hi"))
@@ -73,12 +73,12 @@ async def turn_over(*answers: bytes, api: ModelApi = "responses", **more: Any) -
     turn = Turn(answer, [item for item in reloaded if item["type"] != "user_message"])
     assert not turn.open_items()
     done = [event["item"] for event in answer.of("thread.item.done") if event["item"]["type"] != "user_message"]
-    assert turn.reloaded == done, "a reload shows what the stream ended with"
+    assert turn.reloaded == done, "a reload must show the items that the stream finished"
     return turn
 
 
 def answered(*during: dict[str, Any], text: str = TEXT, annotations: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
-    """The events of an answer, with some more right behind its text, and these annotations in the finished message."""
+    """Return an answer's events, with `during` after its text and `annotations` in the finished message."""
     events: list[dict[str, Any]] = [json.loads(event.model_dump_json()) for event in events_of(message_of(text))]
     for event in events:
         match event["type"]:
@@ -93,7 +93,7 @@ def answered(*during: dict[str, Any], text: str = TEXT, annotations: tuple[Any, 
 
 
 def citation_event(annotation: Any, **more: Any) -> dict[str, Any]:
-    """What the Responses API streams for a citation."""
+    """Return the Responses API's event for a citation."""
     place = {"sequence_number": 1, "item_id": "m", "output_index": 0, "content_index": 0, "annotation_index": 0}
     return {"type": "response.output_text.annotation.added", **place, "annotation": annotation, **more}
 
@@ -107,9 +107,7 @@ def citation_event(annotation: Any, **more: Any) -> dict[str, Any]:
     ],
     ids=lambda value: value["type"],
 )
-async def test_a_streamed_citation_reaches_the_reader_and_the_store(
-    annotation: dict[str, Any], source: dict[str, str]
-) -> None:
+async def test_a_streamed_citation_is_sent_and_stored(annotation: dict[str, Any], source: dict[str, str]) -> None:
     events = answered(annotations=(annotation,))
     item_id = events[1]["item"]["id"]
     events.insert(-4, citation_event(annotation, item_id=item_id))
@@ -125,7 +123,7 @@ async def test_a_streamed_citation_reaches_the_reader_and_the_store(
 
 
 def file_search(attributes: Any, **more: Any) -> list[dict[str, Any]]:
-    """The events of a file search that found FILE; results are sent if the tool has include_search_results=True."""
+    """Return the events of a file search whose result is FILE, as sent with include_search_results=True."""
     result = {"file_id": "file_1", "filename": "odds.pdf", "score": 0.9, "text": "x", "attributes": attributes, **more}
     call = {"id": "fs_1", "type": "file_search_call", "queries": ["pairs"], "status": "completed", "results": [result]}
     place = {"sequence_number": 1, "output_index": 0}
@@ -148,7 +146,7 @@ DOCUMENT_URL = "https://docs.example.com/odds"
         (None, {"type": "file", "title": "odds.pdf", "filename": "odds.pdf"}),
     ],
 )
-async def test_a_citation_of_a_document_that_the_file_search_found_opens_its_url(
+async def test_a_citation_of_a_file_search_result_links_to_its_url(
     attributes: dict[str, Any] | None, source: dict[str, str]
 ) -> None:
     events = answered(annotations=(FILE,))
@@ -165,7 +163,7 @@ async def test_a_citation_of_a_document_that_the_file_search_found_opens_its_url
     assert stored["index"] == 5
 
 
-async def test_results_of_a_file_search_that_lack_fields_end_no_answer() -> None:
+async def test_incomplete_file_search_results_do_not_fail_the_answer() -> None:
     events = answered(annotations=(FILE,))
     search = file_search(None)
     for event in search:
@@ -181,7 +179,7 @@ BROKEN = {
     "no url": {key: value for key, value in URL.items() if key != "url"},
     "no indices": {key: value for key, value in URL.items() if not key.endswith("index")},
     "no filename": {key: value for key, value in FILE.items() if key != "filename"},
-    "a title that is no text": URL | {"title": 7},
+    "a title that is not text": URL | {"title": 7},
     "of an unknown type": {"type": "moon_citation", "url": "https://example.com"},
     "without a type": {"url": "https://example.com"},
     "null": None,
@@ -195,8 +193,8 @@ async def test_a_citation_that_cannot_be_shown_is_dropped_and_the_answer_continu
     turn = await turn_over(sse(*answered(citation_event(broken), citation_event(URL), annotations=(broken, URL))))
     assert not turn.errors
     assert turn.text == TEXT
-    [kept] = turn.reloaded[0]["content"][0]["annotations"]
-    assert kept["source"]["title"] == "Example"
+    [citation] = turn.reloaded[0]["content"][0]["annotations"]
+    assert citation["source"]["title"] == "Example"
 
 
 async def test_a_citation_beyond_the_end_of_the_text_is_stored_at_its_end() -> None:
@@ -206,15 +204,15 @@ async def test_a_citation_beyond_the_end_of_the_text_is_stored_at_its_end() -> N
     assert turn.reloaded[0]["content"][0]["annotations"][0]["index"] == len(TEXT)
 
 
-def test_every_citation_class_of_the_sdk_is_on_the_page() -> None:
+def test_every_citation_class_of_the_sdk_is_documented() -> None:
     assert not events_page.unknown("Citations", set(CITATIONS))
     streamed = get_args(get_args(annotation_added_event.Annotation)[0])
-    assert {get_args(one.model_fields["type"].annotation)[0] for one in streamed if one is not type(None)} == set(
+    assert {get_args(kind.model_fields["type"].annotation)[0] for kind in streamed if kind is not type(None)} == set(
         CITATIONS
     )
 
 
-# llama.cpp's own /v1/responses: no indices, no annotations, no sequence numbers
+# An answer of llama.cpp's /v1/responses: no indices, no annotations, no sequence numbers
 LLAMA: list[dict[str, Any]] = [
     {"type": "response.created", "response": {"id": "resp_1", "object": "response", "status": "in_progress"}},
     {
@@ -259,7 +257,7 @@ LLAMA: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_responses_api_that_leaves_indices_and_annotations_out_is_understood() -> None:
+async def test_a_responses_api_without_indices_and_annotations_works() -> None:
     turn = await turn_over(sse(*LLAMA))
     assert not turn.errors
     assert turn.text == TEXT
@@ -267,12 +265,12 @@ async def test_a_responses_api_that_leaves_indices_and_annotations_out_is_unders
 
 
 def deltas(turn: Turn) -> list[dict[str, Any]]:
-    """The text as it was streamed."""
+    """Return the events that streamed text."""
     return [event for event in turn.answer.of("thread.item.updated") if event["update"]["type"].endswith("text_delta")]
 
 
 def without(*types: str, events: list[dict[str, Any]] = LLAMA) -> list[dict[str, Any]]:
-    """The events without those of some types."""
+    """Return the events except those of these types."""
     return [event for event in events if event["type"] not in types]
 
 
@@ -311,7 +309,7 @@ def without(*types: str, events: list[dict[str, Any]] = LLAMA) -> list[dict[str,
         "text without an id",
     ],
 )
-async def test_events_that_are_missing_repeated_or_out_of_order_cost_no_text(events: list[dict[str, Any]]) -> None:
+async def test_missing_repeated_or_reordered_events_lose_no_text(events: list[dict[str, Any]]) -> None:
     turn = await turn_over(sse(*events))
     assert not turn.errors
     assert turn.text == TEXT
@@ -322,39 +320,39 @@ COMPLETED = LLAMA[-1]
 EMPTY = COMPLETED | {"response": COMPLETED["response"] | {"output": []}}
 
 
-async def test_a_message_that_neither_ends_nor_comes_whole_is_kept_and_the_user_is_told() -> None:
+async def test_an_unfinished_message_is_kept_and_reported_as_broken_off() -> None:
     turn = await turn_over(sse(*LLAMA[:5], EMPTY))
     [error] = turn.errors
     assert error["message"] == BROKEN_OFF
     assert turn.text == TEXT
 
 
-async def test_a_response_that_is_completed_without_a_response_keeps_its_text() -> None:
+async def test_a_completed_event_without_a_response_keeps_the_text() -> None:
     turn = await turn_over(sse(*LLAMA[:-1], {"type": "response.completed"}))
     assert [error["message"] for error in turn.errors] == [BROKEN_OFF]
     assert turn.text == TEXT
 
 
-async def test_a_tool_call_without_the_optional_id_of_its_item_is_called() -> None:
+async def test_a_tool_call_without_the_optional_item_id_is_executed() -> None:
     @function_tool
     def roll() -> str:
         """Roll a die."""
         return "four"
 
     call = {"type": "function_call", "call_id": "c_1", "name": "roll", "arguments": "{}", "status": "completed"}
-    called = sse(
+    tool_call = sse(
         LLAMA[0],
         {"type": "response.output_item.added", "item": call},
         {"type": "response.output_item.done", "item": call},
         COMPLETED | {"response": COMPLETED["response"] | {"output": [call]}},
     )
-    turn = await turn_over(called, sse(*LLAMA), tools=[roll])
+    turn = await turn_over(tool_call, sse(*LLAMA), tools=[roll])
     assert not turn.errors
     assert turn.text == TEXT
 
 
 def reasoning(*content: dict[str, Any], done: bool = True) -> list[dict[str, Any]]:
-    """The events of a reasoning item."""
+    """Return the events of a reasoning item."""
     item = {"type": "reasoning", "id": "rs_1", "summary": []}
     ended = [{"type": "response.output_item.done", "item": item, "output_index": 0, "sequence_number": 1}]
     return [
@@ -375,12 +373,12 @@ RAW_THOUGHT = {
 
 
 def thoughts(turn: Turn) -> list[str]:
-    """The reasoning that a reload shows."""
+    """Return the reasoning that a reload shows."""
     workflows = [item["workflow"] for item in turn.reloaded if item["type"] == "workflow"]
     return [task["content"] for workflow in workflows for task in workflow["tasks"]]
 
 
-async def test_reasoning_that_is_not_summarized_is_shown_and_kept() -> None:
+async def test_raw_reasoning_is_shown_and_stored() -> None:
     turn = await turn_over(sse(LLAMA[0], *reasoning(RAW_THOUGHT, RAW_THOUGHT), *LLAMA[1:]))
     assert not turn.errors
     assert thoughts(turn) == ["Six by six." * 2]
@@ -388,7 +386,7 @@ async def test_reasoning_that_is_not_summarized_is_shown_and_kept() -> None:
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-async def test_reasoning_of_chat_completions_is_shown_and_kept(field: str) -> None:
+async def test_reasoning_over_chat_completions_is_shown_and_stored(field: str) -> None:
     chunks = [chunk({"role": "assistant", field: "Six "}), chunk({field: "by six."}), chunk({"content": TEXT})]
     turn = await turn_over(b"".join([*chunks, chunk({}, finish="stop"), DONE]), api="chat_completions")
     assert not turn.errors
@@ -396,7 +394,7 @@ async def test_reasoning_of_chat_completions_is_shown_and_kept(field: str) -> No
     assert turn.text == TEXT
 
 
-async def test_reasoning_that_says_nothing_and_takes_no_time_leaves_nothing() -> None:
+async def test_empty_reasoning_leaves_no_item() -> None:
     turn = await turn_over(sse(LLAMA[0], *reasoning(), *LLAMA[1:]))
     assert not turn.errors
     assert [item["type"] for item in turn.reloaded] == ["assistant_message"]
@@ -410,7 +408,7 @@ IMAGE_EVENTS = [
 
 
 @pytest.mark.parametrize("result", [None, "", "not base64!"])
-async def test_an_image_that_fails_does_not_stay_in_the_making(result: str | None) -> None:
+async def test_a_failed_image_leaves_no_unfinished_item(result: str | None) -> None:
     failed = IMAGE_EVENTS[1] | {"item": IMAGE | {"result": result}}
     turn = await turn_over(sse(LLAMA[0], IMAGE_EVENTS[0], failed, *LLAMA[1:]))
     assert not turn.errors
@@ -421,14 +419,14 @@ BLANK = {"id": "msg_1", "role": "assistant", "type": "message", "status": "compl
 
 
 def message_with(*parts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The events of a response with one message of these parts."""
+    """Return the events of a response with one message that consists of these parts."""
     item = BLANK | {"content": list(parts)}
     done = {"type": "response.output_item.done", "item": item}
     return [*LLAMA[:2], done, COMPLETED | {"response": COMPLETED["response"] | {"output": [item]}}]
 
 
 @pytest.mark.parametrize(
-    ("events", "sentence"),
+    ("events", "explanation"),
     [
         ([LLAMA[0], EMPTY], NO_ANSWER),
         ([EMPTY], NO_ANSWER),
@@ -440,21 +438,21 @@ def message_with(*parts: dict[str, Any]) -> list[dict[str, Any]]:
     ],
     ids=["no output", "nothing else", "no part", "blank", "silent reasoning", "only reasoning", "unfinished reasoning"],
 )
-async def test_an_answer_without_words_is_explained(
-    events: list[dict[str, Any]], sentence: str, caplog: pytest.LogCaptureFixture
+async def test_an_answer_without_text_is_explained(
+    events: list[dict[str, Any]], explanation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     turn = await turn_over(sse(*events))
     [error] = turn.errors
-    assert (error["message"], error["allow_retry"]) == (sentence, True)
+    assert (error["message"], error["allow_retry"]) == (explanation, True)
     assert not turn.text
-    name = "only reasoning" if sentence == ONLY_REASONING else "empty"
+    name = "only reasoning" if explanation == ONLY_REASONING else "empty"
     logged = events_page.rows("Answers without text")[name]["log"]
     [record] = [record for record in caplog.records if record.message == logged]
-    assert vars(record)["has_reasoning"] is (sentence == ONLY_REASONING)
-    assert all(item["workflow"]["summary"] for item in turn.reloaded), "reasoning is kept, and closed"
+    assert vars(record)["has_reasoning"] is (explanation == ONLY_REASONING)
+    assert all(item["workflow"]["summary"] for item in turn.reloaded), "reasoning must be kept and finished"
 
 
-async def test_a_chat_completion_without_words_is_explained() -> None:
+async def test_a_chat_completion_without_text_is_explained() -> None:
     turn = await turn_over(chunk({"role": "assistant", "content": ""}, finish="stop") + DONE, api="chat_completions")
     assert [error["message"] for error in turn.errors] == [NO_ANSWER]
     assert not turn.reloaded
@@ -463,19 +461,19 @@ async def test_a_chat_completion_without_words_is_explained() -> None:
 REFUSAL = "I can't help with that."
 
 
-async def test_a_refusal_is_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_becomes_the_answer(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "lambda_src")
     part = {"type": "response.content_part.added", "item_id": "msg_1", "part": {"type": "refusal", "refusal": ""}}
     delta = {"type": "response.refusal.delta", "item_id": "msg_1", "delta": REFUSAL}
-    said = message_with({"type": "refusal", "refusal": REFUSAL})
-    turn = await turn_over(sse(*said[:2], part, delta, *said[2:]))
+    events = message_with({"type": "refusal", "refusal": REFUSAL})
+    turn = await turn_over(sse(*events[:2], part, delta, *events[2:]))
     assert not turn.errors
-    assert events_page.rows("Answers without text")["a refusal"]["log"] in [one.message for one in caplog.records]
+    assert events_page.rows("Answers without text")["a refusal"]["log"] in [record.message for record in caplog.records]
     assert turn.text == REFUSAL
     assert len(turn.reloaded) == 1
 
 
-async def test_a_refusal_over_chat_completions_is_the_answer() -> None:
+async def test_a_refusal_over_chat_completions_becomes_the_answer() -> None:
     chunks = [chunk({"role": "assistant", "refusal": REFUSAL}), chunk({}, finish="stop"), DONE]
     turn = await turn_over(b"".join(chunks), api="chat_completions")
     assert not turn.errors
@@ -486,20 +484,20 @@ async def test_a_refusal_over_chat_completions_is_the_answer() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"), [("empty", NO_ANSWER), ("only reasoning", ONLY_REASONING), ("broken off", BROKEN_OFF)]
 )
-def test_the_page_has_the_sentences_about_answers_without_text(name: str, sentence: str) -> None:
+def test_the_messages_for_answers_without_text_are_documented(name: str, sentence: str) -> None:
     row = events_page.rows("Answers without text")[name]
     assert (row["user reads"], row["retry"]) == (sentence, "yes")
 
 
 @pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["cut", "done"])
-async def test_a_chat_completion_that_ends_without_a_finish_reason_is_not_taken_for_whole(end: bytes) -> None:
+async def test_a_chat_completion_without_a_finish_reason_is_reported_as_broken_off(end: bytes) -> None:
     turn = await turn_over(chunk({"role": "assistant", "content": TEXT}) + end, api="chat_completions")
     [error] = turn.errors
     assert (error["message"], error["allow_retry"]) == (BROKEN_OFF, True)
     assert turn.text == TEXT
 
 
-async def test_a_response_that_ends_without_completed_is_not_taken_for_whole() -> None:
+async def test_a_response_that_ends_without_completed_is_reported_as_broken_off() -> None:
     turn = await turn_over(sse(*LLAMA[:5]))
     [error] = turn.errors
     assert (error["message"], error["allow_retry"]) == (BROKEN_OFF, True)

@@ -1,4 +1,4 @@
-"""How a run's events reach ChatKit: one task reads them, and a slow reader loses none."""
+"""Run events on their way to ChatKit: a task reads ahead, joins text for slow readers, and loses nothing."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ def done(text: str) -> StreamEvent:
 
 
 class Run:
-    """A run of the Agents SDK, as far as it is read: `read` are the events that were taken from it."""
+    """A fake run of the Agents SDK; `read` are the events consumed so far."""
 
     def __init__(self, *script: StreamEvent | Exception) -> None:
         self._script = script
@@ -59,7 +59,7 @@ class Run:
             yield event
 
 
-def pulled(run: Any) -> Pulled:
+def reading_ahead(run: Any) -> Pulled:
     return Pulled(run, Metered(None, output_tokens=1_000))
 
 
@@ -69,7 +69,7 @@ def agent_context() -> AgentContext[RequestContext]:
     )
 
 
-async def turned(times: int = 5) -> None:
+async def run_other_tasks(times: int = 5) -> None:
     """Let every other task run."""
     for _ in range(times):
         await asyncio.sleep(0)
@@ -82,56 +82,58 @@ def text_of(events: list[StreamEvent]) -> str:
 
 async def test_every_event_arrives_in_order() -> None:
     script = [word("a"), word("b"), done("ab"), word("c"), done("c")]
-    events = [event async for event in pulled(Run(*script)).stream_events()]
+    events = [event async for event in reading_ahead(Run(*script)).stream_events()]
     assert text_of(events) == "abc"
     assert [event for event in events if event in (script[2], script[4])] == [script[2], script[4]]
 
 
-async def test_text_that_waits_for_a_slow_reader_becomes_one_event() -> None:
-    reading = pulled(Run(word("a"), word("b"), word("c"), done("abc"))).stream_events()
-    assert text_of([await anext(reading)]) == "a"
-    await turned()
-    assert text_of([await anext(reading)]) == "bc"
-    assert text_of([await anext(reading)]) == ""
+async def test_text_for_a_slow_reader_is_joined_into_one_event() -> None:
+    reader = reading_ahead(Run(word("a"), word("b"), word("c"), done("abc"))).stream_events()
+    assert text_of([await anext(reader)]) == "a"
+    await run_other_tasks()
+    assert text_of([await anext(reader)]) == "bc"
+    assert text_of([await anext(reader)]) == ""
 
 
-async def test_a_reader_that_keeps_up_gets_each_word_as_it_comes() -> None:
+async def test_a_fast_reader_gets_each_word_separately() -> None:
     class Paced(Run):
         async def stream_events(self) -> AsyncIterator[StreamEvent]:
             async for event in super().stream_events():
-                await turned()
+                await run_other_tasks()
                 yield event
 
-    events = [event async for event in pulled(Paced(word("a"), word("b"), word("c"))).stream_events()]
+    events = [event async for event in reading_ahead(Paced(word("a"), word("b"), word("c"))).stream_events()]
     assert [text_of([event]) for event in events] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("other", [word("b", part=1), word("b", item="msg_2")])
 async def test_text_of_two_parts_or_messages_is_never_joined(other: StreamEvent) -> None:
-    reading = pulled(Run(word("-"), word("a"), other, done(""))).stream_events()
-    await anext(reading)
-    await turned()
-    assert [text_of([await anext(reading)]) for _ in range(2)] == ["a", "b"]
+    reader = reading_ahead(Run(word("-"), word("a"), other, done(""))).stream_events()
+    await anext(reader)
+    await run_other_tasks()
+    assert [text_of([await anext(reader)]) for _ in range(2)] == ["a", "b"]
 
 
-async def test_nothing_is_read_past_the_end_of_a_step_before_its_reader_has_come_so_far() -> None:
+async def test_reading_ahead_stops_at_the_end_of_a_step_until_the_reader_arrives_there() -> None:
     run = Run(word("a"), done("a"), word("b"))
-    reading = pulled(run).stream_events()
-    await anext(reading)
-    await turned()
+    reader = reading_ahead(run).stream_events()
+    await anext(reader)
+    await run_other_tasks()
     assert len(run.read) == 2
-    await anext(reading)
-    await turned()
-    assert len(run.read) == 2, "the reader may still be at work on it"
-    assert text_of([await anext(reading)]) == "b"
+    await anext(reader)
+    await run_other_tasks()
+    assert len(run.read) == 2, "the reader may still be processing the step"
+    assert text_of([await anext(reader)]) == "b"
 
 
-async def test_a_failure_comes_after_all_that_was_said_before_it() -> None:
-    reading = pulled(Run(word("a"), word("b"), QuotaError("spent", limit="tokens", retry_after_s=1))).stream_events()
-    await turned()
-    assert text_of([await anext(reading)]) == "ab"
+async def test_an_error_is_raised_after_all_text_before_it() -> None:
+    reader = reading_ahead(
+        Run(word("a"), word("b"), QuotaError("spent", limit="tokens", retry_after_s=1))
+    ).stream_events()
+    await run_other_tasks()
+    assert text_of([await anext(reader)]) == "ab"
     with pytest.raises(QuotaError, match="spent"):
-        await anext(reading)
+        await anext(reader)
 
 
 async def never() -> None:
@@ -143,35 +145,35 @@ async def cancelled() -> None:
 
 
 @pytest.mark.parametrize("ending", [never, cancelled])
-async def test_a_reader_that_leaves_leaves_no_task_and_no_complaint(ending: Callable[[], Any]) -> None:
+async def test_a_reader_that_stops_early_leaves_no_task_and_no_warning(ending: Callable[[], Any]) -> None:
     class Endless(Run):
         async def stream_events(self) -> AsyncIterator[StreamEvent]:
             yield word("a")
             await ending()
 
-    complaints: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
+    warnings: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: warnings.append(context))
     before = asyncio.all_tasks()
-    reading = pulled(Endless()).stream_events()
-    await anext(reading)
-    waiting = anext(reading)
-    await turned()
-    await reading.leave(agent_context())
-    await turned()
+    reader = reading_ahead(Endless()).stream_events()
+    await anext(reader)
+    waiting = anext(reader)
+    await run_other_tasks()
+    await reader.leave(agent_context())
+    await run_other_tasks()
     assert asyncio.all_tasks() == before
-    del reading, waiting
+    del reader, waiting
     gc.collect()
-    await turned()
-    assert complaints == []
+    await run_other_tasks()
+    assert warnings == []
 
 
-async def test_a_run_that_is_cancelled_from_within_cancels_its_reader() -> None:
+async def test_a_run_that_raises_cancelled_error_cancels_its_reader() -> None:
     class Cancelled(Run):
         async def stream_events(self) -> AsyncIterator[StreamEvent]:
             yield word("a")
             await cancelled()
 
-    reading = pulled(Cancelled()).stream_events()
-    await anext(reading)
+    reader = reading_ahead(Cancelled()).stream_events()
+    await anext(reader)
     with pytest.raises(asyncio.CancelledError):
-        await anext(reading)
+        await anext(reader)

@@ -1,4 +1,4 @@
-"""A title at once, a better one beside the answer, and never in its way."""
+"""Thread titles: the first words at once, the model's suggestion during the answer; neither delays or fails it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, known_by_name, message, no_pause
 from tests.apps.full import ANN, FullApp, full_app_without_files, thread_of
-from tests.runs.test_model_and_tool_choice import Named
+from tests.runs.test_model_and_tool_choice import RecordingProvider
 
 
 @pytest.fixture
@@ -29,31 +29,31 @@ def full_app() -> FullApp:
     return full_app_without_files()
 
 
-async def test_a_title_comes_beside_the_answer_and_is_kept(full_app: FullApp) -> None:
+async def test_a_suggested_title_arrives_during_the_answer_and_is_stored(full_app: FullApp) -> None:
     async def suggest(words: str, _: RequestContext) -> str:
         return f"About {words}"
 
     chat = full_app.chat(suggest_title=suggest)
     answer = await chat("threads.create", input=message("socks"))
-    told = [event["thread"]["title"] for event in answer.of("thread.updated")]
-    assert told == ["socks", "About socks"]
+    streamed = [event["thread"]["title"] for event in answer.of("thread.updated")]
+    assert streamed == ["socks", "About socks"]
     assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "About socks"
 
 
-async def test_only_the_first_message_asks_for_a_title(full_app: FullApp) -> None:
-    asked: list[str] = []
+async def test_only_the_first_message_gets_a_title(full_app: FullApp) -> None:
+    suggested_for: list[str] = []
 
     async def suggest(words: str, _: RequestContext) -> str:
-        asked.append(words)
+        suggested_for.append(words)
         return "Mine"
 
     chat = full_app.chat(suggest_title=suggest)
     thread_id = thread_of(await chat("threads.create", input=message("one")))
     await chat("threads.add_user_message", thread_id=thread_id, input=message("two"))
-    assert asked == ["one"]
+    assert suggested_for == ["one"]
 
 
-async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
+async def test_a_slow_title_does_not_delay_the_answer_and_is_cancelled(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = asyncio.Event()
@@ -71,7 +71,7 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
     assert ended.is_set()
 
 
-async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(full_app: FullApp) -> None:
+async def test_a_thread_renamed_during_the_answer_keeps_its_name(full_app: FullApp) -> None:
     async def suggest(_: str, __: RequestContext) -> str:
         title = None
         while title != "socks":  # people rename what they see in the list
@@ -109,7 +109,7 @@ async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
 
 
 @pytest.mark.parametrize("failures", [1, 2, 100], ids=["once", "twice", "always"])
-async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
+async def test_a_title_that_cannot_be_saved_does_not_fail_the_answer(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     async def suggest(words: str, _: RequestContext) -> str:
@@ -165,9 +165,9 @@ async def test_a_rename_while_a_title_is_being_saved_wins(
     async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
         if thread.title is not None and thread.title.startswith("About") == (renamed_at == "suggestion"):
             other = MemoryStore(beside=full_app.store)  # in another process
-            theirs = await other.load_thread(thread.id, ANN)
-            theirs.title = "By hand"
-            await other.save_thread(theirs, ANN)
+            renamed = await other.load_thread(thread.id, ANN)
+            renamed.title = "By hand"
+            await other.save_thread(renamed, ANN)
         await save(thread, context)
 
     save = full_app.store.save_thread
@@ -197,7 +197,7 @@ async def test_a_thread_deleted_before_the_answers_first_event_stays_deleted(
 
 
 @pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])
-async def test_a_name_that_is_none_is_refused(full_app: FullApp, bad: str, words: str) -> None:
+async def test_an_invalid_name_is_refused(full_app: FullApp, bad: str, words: str) -> None:
     chat = full_app.chat()
     thread_id = thread_of(await chat("threads.create", input=message("socks")))
     answer = await chat("threads.update", thread_id=thread_id, title=bad)
@@ -205,41 +205,43 @@ async def test_a_name_that_is_none_is_refused(full_app: FullApp, bad: str, words
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "socks"
 
 
-async def suggested(model: ScriptedModel, provider: Named | None = None, models: tuple[str, ...] = ()) -> str | None:
-    config = RunConfig(model_provider=provider or Named(model), tracing_disabled=True)
+async def title_by_model(
+    model: ScriptedModel, provider: RecordingProvider | None = None, models: tuple[str, ...] = ()
+) -> str | None:
+    config = RunConfig(model_provider=provider or RecordingProvider(model), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
     return await titles.by_model(dispatcher, models=models)("What about socks?", ANN)
 
 
-async def test_the_models_title_is_one_short_line() -> None:
-    assert await suggested(ScriptedModel([[assistant_message(' "Socks\nand more." ')]])) == "Socks and more"
-    assert len(await suggested(ScriptedModel([[assistant_message("x" * 500)]])) or "") == titles.MAX_CHARS
+async def test_a_models_title_is_one_short_line() -> None:
+    assert await title_by_model(ScriptedModel([[assistant_message(' "Socks\nand more." ')]])) == "Socks and more"
+    assert len(await title_by_model(ScriptedModel([[assistant_message("x" * 500)]])) or "") == titles.MAX_CHARS
 
 
-async def test_a_model_that_fails_or_says_nothing_suggests_nothing() -> None:
-    assert await suggested(ScriptedModel([ZeroDivisionError("secret")])) is None
-    assert await suggested(ScriptedModel([[assistant_message(" . ")]])) is None
+async def test_a_model_that_fails_or_answers_nothing_suggests_no_title() -> None:
+    assert await title_by_model(ScriptedModel([ZeroDivisionError("secret")])) is None
+    assert await title_by_model(ScriptedModel([[assistant_message(" . ")]])) is None
 
 
-async def test_the_title_is_by_the_default_of_the_offered_models() -> None:
+async def test_the_default_model_suggests_the_title() -> None:
     model = ScriptedModel([[assistant_message("Socks")]])
-    provider = Named(model)
-    assert await suggested(model, provider, ("small", "large")) == "Socks"
-    assert provider.asked == ["small"]
+    provider = RecordingProvider(model)
+    assert await title_by_model(model, provider, ("small", "large")) == "Socks"
+    assert provider.requested == ["small"]
 
 
-async def test_the_demo_model_is_not_asked_for_a_title() -> None:
+async def test_the_demo_model_suggests_no_title() -> None:
     config = RunConfig(model=ScriptedModel([]), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
     assert await titles.by_model(dispatcher)("What about socks?", ANN) is None
 
 
-@pytest.mark.parametrize(("titled", "calls"), [(True, 2), (False, 1)])
-async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool, calls: int) -> None:
-    provider = Named(DemoModel(sleep=no_pause))
-    settings, store = Settings(store="memory", titles=titled), MemoryStore()
+@pytest.mark.parametrize(("titles_on", "calls"), [(True, 2), (False, 1)])
+async def test_no_model_call_is_made_if_titles_are_switched_off(titles_on: bool, calls: int) -> None:
+    provider = RecordingProvider(DemoModel(sleep=no_pause))
+    settings, store = Settings(store="memory", titles=titles_on), MemoryStore()
     app = build_app(
         settings,
         store,
@@ -252,5 +254,5 @@ async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool
         ),
     )
     answer = await Chat(app)("threads.create", input=message("socks"))
-    assert len(provider.asked) == calls
+    assert len(provider.requested) == calls
     assert answer.of("thread.updated")[0]["thread"]["title"] == "socks"

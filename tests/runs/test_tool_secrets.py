@@ -1,4 +1,4 @@
-"""lambda_src/runs/tool_secrets.py: what a tool gets for a secret's name, and who learns why there is none."""
+"""Tool secrets: reading a secret by name, caching, and the reasons that the log gives when it cannot be read."""
 
 import asyncio
 import logging
@@ -20,29 +20,29 @@ from lambda_src.sdk.testing import AgentChat, calls, says
 from lambda_src.settings import Settings
 from tests.fakes.secret_apis import ssm_with
 
-KEPT = "/chatkit/prod/shop-api-key"
+PARAMETER = "/chatkit/prod/shop-api-key"
 
 
 @pytest.fixture(autouse=True)
-def nothing_installed() -> Iterator[None]:
+def no_secrets_installed() -> Iterator[None]:
     tool_secrets.install(None)
     yield
     tool_secrets.install(None)
 
 
 def reading(values: Mapping[str, str]) -> ToolSecrets:
-    """Secrets that are read from `values` on each call."""
+    """Return secrets that are read from `values`."""
     return ToolSecrets(lambda name: values[name], names=["shop-api-key"])
 
 
 async def reason_for(name: str, caplog: pytest.LogCaptureFixture) -> str:
-    """Why a secret cannot be read, as the log says it."""
+    """Return the logged reason why a secret cannot be read."""
     with caplog.at_level(logging.ERROR), pytest.raises(SecretError) as caught:
         await secret(name)
     [line] = [record for record in caplog.records if record.getMessage() == "tool_secret_not_read"]
-    assert str(caught.value) == UNREADABLE, "the user reads one plain sentence"
+    assert str(caught.value) == UNREADABLE, "the user must see one plain message"
     reason: str = vars(line)["reason"]
-    assert reason in caught.value.__notes__[0], "a traceback says why, too"
+    assert reason in caught.value.__notes__[0], "the traceback must contain the reason"
     return reason
 
 
@@ -60,7 +60,7 @@ async def test_a_secret_is_read_once_and_again_after_a_minute() -> None:
     assert (await secret("shop-api-key"), reads) == ("new", ["shop-api-key"] * 2)
 
 
-async def test_many_tools_at_once_read_it_once() -> None:
+async def test_concurrent_tools_read_a_secret_once() -> None:
     reads: list[str] = []
 
     def read(name: str) -> str:
@@ -72,7 +72,7 @@ async def test_many_tools_at_once_read_it_once() -> None:
     assert reads == ["shop-api-key"]
 
 
-async def test_a_secret_that_became_unreadable_stays_what_it_was() -> None:
+async def test_a_secret_that_becomes_unreadable_keeps_its_last_value() -> None:
     values, clock = {"shop-api-key": "key"}, [0.0]
     tool_secrets.install(ToolSecrets(lambda name: values[name], now=lambda: clock[0]))
     assert await secret("shop-api-key") == "key"
@@ -81,32 +81,32 @@ async def test_a_secret_that_became_unreadable_stays_what_it_was() -> None:
     assert await secret("shop-api-key") == "key"
 
 
-async def test_outside_an_app_the_log_says_who_reads_secrets(caplog: pytest.LogCaptureFixture) -> None:
+async def test_outside_an_app_the_log_says_that_no_secrets_are_available(caplog: pytest.LogCaptureFixture) -> None:
     assert "no secrets are available here" in await reason_for("shop-api-key", caplog)
 
 
-async def test_a_name_that_the_stage_does_not_list_is_named_with_those_that_it_lists(
+async def test_the_error_for_an_unlisted_name_lists_the_stages_secrets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tool_secrets.install(reading({}))
     assert (await reason_for("shop-key", caplog)).endswith("it lists shop-api-key")
 
 
-async def test_what_is_no_name_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_name_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     tool_secrets.install(reading({}))
     assert "up to 63 of a-z" in await reason_for("What someone wrote", caplog)
     assert "someone" not in repr([vars(record) for record in caplog.records])
 
 
 @pytest.mark.parametrize("value", ["", " \n"])
-async def test_an_empty_secret_is_none(value: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_empty_secret_is_an_error(value: str, caplog: pytest.LogCaptureFixture) -> None:
     tool_secrets.install(reading({"shop-api-key": value}))
     assert await reason_for("shop-api-key", caplog) == "it is empty"
 
 
 @pytest.fixture
 def on_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """The parameters of an SSM that the process asks."""
+    """The parameters of a fake SSM that the process uses."""
     parameters: dict[str, str] = {}
     for name, value in {
         "AWS_ACCESS_KEY_ID": "x",
@@ -117,32 +117,35 @@ def on_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with ssm_with(parameters) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.setattr(app, "AWS", Clients())
-        tool_secrets.install(app.stored_secrets(Settings(secrets=(KEPT,))))
+        tool_secrets.install(app.stored_secrets(Settings(secrets=(PARAMETER,))))
         yield parameters
 
 
-async def test_on_aws_it_is_the_parameter_that_the_stage_lists(on_aws: dict[str, str]) -> None:
-    on_aws[KEPT] = "sk-shop"
+async def test_on_aws_a_secret_is_read_from_the_parameter_that_the_stage_lists(on_aws: dict[str, str]) -> None:
+    on_aws[PARAMETER] = "sk-shop"
     assert await secret("shop-api-key") == "sk-shop"
 
 
-async def test_a_parameter_that_does_not_exist_comes_with_the_command_that_sets_it(
+async def test_the_error_for_a_missing_parameter_contains_the_command_that_sets_it(
     on_aws: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await reason_for("shop-api-key", caplog) == (
-        f'the SSM parameter {KEPT} does not exist: `make chat ARGS="secret set shop-api-key --stage STAGE"`'
+        f'the SSM parameter {PARAMETER} does not exist: `make chat ARGS="secret set shop-api-key --stage STAGE"`'
     )
 
 
-async def test_a_refusal_of_iam_says_what_to_do(on_aws: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
-    on_aws[KEPT] = "AccessDeniedException"
+async def test_the_error_for_missing_permissions_says_what_to_do(
+    on_aws: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    on_aws[PARAMETER] = "AccessDeniedException"
     reason = await reason_for("shop-api-key", caplog)
     assert (
-        reason == f"the function may not read the SSM parameter {KEPT} (AccessDeniedException): deploy the stage again"
+        reason
+        == f"the function may not read the SSM parameter {PARAMETER} (AccessDeniedException): deploy the stage again"
     )
 
 
-def test_make_dev_reads_the_environment_before_the_file(tmp_path: Path) -> None:
+def test_under_make_dev_the_environment_takes_precedence_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".local" / "secrets"
     local_secrets.write("shop-api-key", "from the file", file=file)
     local_secrets.write("other", "two", file=file)
@@ -151,12 +154,12 @@ def test_make_dev_reads_the_environment_before_the_file(tmp_path: Path) -> None:
     assert local_secrets.read("shop-api-key", env={"SHOP_API_KEY": "from here"}, file=file) == "from here"
 
 
-def test_make_dev_names_the_command_that_sets_a_missing_secret(tmp_path: Path) -> None:
+def test_under_make_dev_the_error_for_a_missing_secret_contains_the_command_that_sets_it(tmp_path: Path) -> None:
     with pytest.raises(SecretReadError, match=r"secret set shop-api-key --local.*SHOP_API_KEY"):
         local_secrets.read("shop-api-key", env={}, file=tmp_path / "secrets")
 
 
-def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+def test_a_secrets_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "secrets"
     local_secrets.write("shop-api-key", "key", file=file)
     file.chmod(0o640)
@@ -165,7 +168,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', "{"])
-def test_a_damaged_file_is_refused_and_not_written_over(tmp_path: Path, text: str) -> None:
+def test_a_damaged_secrets_file_is_refused_and_not_overwritten(tmp_path: Path, text: str) -> None:
     file = tmp_path / "secrets"
     file.write_text(text, encoding="utf-8")
     file.chmod(0o600)
@@ -176,25 +179,25 @@ def test_a_damaged_file_is_refused_and_not_written_over(tmp_path: Path, text: st
 
 @function_tool
 async def price() -> str:
-    """What socks cost."""
+    """Returns the price of socks."""
     return f"asked with {await secret('shop-api-key')}"
 
 
-async def test_in_a_test_the_fixture_holds_the_secrets() -> None:
+async def test_in_a_users_test_the_chat_fixture_provides_the_secrets() -> None:
     chat = AgentChat(lambda: Agent(name="Shop", tools=[price]), build_actions=Actions)
     chat.secrets["shop-api-key"] = "test-key"
     reply = await chat.say("How much?", script=[calls("price"), says("2 euros.")])
     assert (reply.tools, reply.cause) == (["price"], None)
 
 
-async def test_a_tool_without_its_secret_ends_no_turn(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_tool_without_its_secret_does_not_end_the_turn(caplog: pytest.LogCaptureFixture) -> None:
     chat = AgentChat(lambda: Agent(name="Shop", tools=[price]), build_actions=Actions)
     reply = await chat.say("How much?", script=[calls("price"), says("I do not know.")])
     assert (reply.text, type(reply.cause)) == ("I do not know.", SecretError)
     assert "tool_secret_not_read" in [record.getMessage() for record in caplog.records]
 
 
-async def test_an_action_without_its_secret_is_one_plain_sentence_for_the_user() -> None:
+async def test_an_action_without_its_secret_is_one_plain_error_for_the_user() -> None:
     actions = Actions()
 
     @actions.on("order.cancel")

@@ -1,4 +1,4 @@
-"""What a failed run tells the user, and that it never quotes the failure."""
+"""Error messages for users when a run fails: one per kind of failure, never quoting the exception."""
 
 import importlib
 import logging
@@ -38,24 +38,24 @@ def api(kind: type[openai.APIStatusError], status: int) -> openai.APIStatusError
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
-def test_each_failure_has_its_sentence(error: Exception, words: str, retry: bool) -> None:
-    told = stream_error(error)
-    assert isinstance(told, CustomStreamError)
-    assert words in told.message
-    assert SECRET not in told.message
-    assert told.allow_retry is retry
+def test_each_failure_has_its_message(error: Exception, words: str, retry: bool) -> None:
+    shown_error = stream_error(error)
+    assert isinstance(shown_error, CustomStreamError)
+    assert words in shown_error.message
+    assert SECRET not in shown_error.message
+    assert shown_error.allow_retry is retry
 
 
-def test_what_nobody_foresaw_is_left_to_chatkits_own_words() -> None:
+def test_an_unexpected_error_gets_chatkits_default_message() -> None:
     assert isinstance(stream_error(ZeroDivisionError(SECRET)), StreamError)
 
 
-def test_a_stream_error_passes_as_it_is() -> None:
+def test_a_stream_error_is_passed_on_unchanged() -> None:
     error = CustomStreamError("Sold out.")
     assert stream_error(error) is error
 
 
-def test_the_log_names_type_and_place_and_nothing_that_was_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_contains_type_and_location_of_an_error_but_not_its_message(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "lambda_src.runs.user_errors")
     try:
         raise KeyError(SECRET)
@@ -67,7 +67,7 @@ def test_the_log_names_type_and_place_and_nothing_that_was_said(caplog: pytest.L
     assert SECRET not in str(vars(record))
 
 
-def test_the_place_of_what_cannot_be_read_is_in_its_file_and_never_in_importlib(
+def test_the_location_of_an_import_error_is_in_the_users_file_not_in_importlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "unreadable_agent.py").write_text("x = 1\ndef broken(:\n")

@@ -1,4 +1,4 @@
-"""What the buttons of widgets do, by stream and without; and what a button that should not be gets told."""
+"""Widget actions, streamed and synchronous, and the errors for invalid ones."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def chat(full_app: FullApp) -> Chat:
 
 
 async def widget_of(chat: Chat) -> tuple[str, str]:
-    """A thread with a widget in it, and the widget's id."""
+    """Create a thread with a widget; return both ids."""
     answer = await chat("threads.create", input=message("show me a widget"))
     return thread_of(answer), next(item["id"] for item in items_of(answer) if item["type"] == "widget")
 
@@ -42,7 +42,7 @@ async def test_an_action_replaces_the_widget_in_the_stream_and_on_reload(chat: C
     assert (listed[1]["id"], state(listed[1])) == (item_id, "shipped")
 
 
-async def test_an_action_without_a_stream_is_kept_before_it_is_answered(chat: Chat) -> None:
+async def test_a_synchronous_action_is_stored_before_it_is_answered(chat: Chat) -> None:
     thread_id, item_id = await widget_of(chat)
     action = {"type": "order.cancel", "payload": {"order_id": 17}}
     answer = await chat("threads.sync_custom_action", thread_id=thread_id, item_id=item_id, action=action)
@@ -52,7 +52,7 @@ async def test_an_action_without_a_stream_is_kept_before_it_is_answered(chat: Ch
 
 
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])
-async def test_an_action_of_the_page_leaves_a_new_widget(chat: Chat, operation: str) -> None:
+async def test_an_action_without_an_item_adds_a_new_widget(chat: Chat, operation: str) -> None:
     thread_id, _ = await widget_of(chat)
     answer = await chat(operation, thread_id=thread_id, action={"type": "order.ship", "payload": {"order_id": 3}})
     assert answer.status == 200
@@ -66,7 +66,7 @@ async def test_an_action_may_let_the_agent_answer(chat: Chat, full_app: FullApp)
     answer = await chat("threads.custom_action", thread_id=thread_id, item_id=item_id, action=action)
     assert [item["type"] for item in items_of(answer)] == ["assistant_message"]
     assert b"pressed Explain on an order" not in answer.body.split(b"thread.item.added")[0]
-    assert "pressed Explain" in "".join(await full_app.kept())
+    assert "pressed Explain" in "".join(await full_app.stored_lines())
 
 
 BAD = [
@@ -80,17 +80,17 @@ BAD = [
 
 
 @pytest.mark.parametrize(("action", "words"), BAD, ids=lambda value: str(value)[:40])
-async def test_an_action_that_is_not_one_is_told_so_and_changes_nothing(
+async def test_an_invalid_action_is_an_error_and_changes_nothing(
     chat: Chat, full_app: FullApp, action: dict[str, Any], words: str
 ) -> None:
     thread_id, item_id = await widget_of(chat)
-    before = await full_app.kept()
+    before = await full_app.stored_lines()
     answer = await chat("threads.custom_action", thread_id=thread_id, item_id=item_id, action=action)
     [error] = answer.of("error")
     assert (words in error["message"], error["allow_retry"], len(error["message"]) < 300) == (True, False, True)
     sync = await chat("threads.sync_custom_action", thread_id=thread_id, item_id=item_id, action=action)
     assert (sync.status, words in sync.json["message"]) == (422, True)
-    assert await full_app.kept() == before
+    assert await full_app.stored_lines() == before
 
 
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])
@@ -102,13 +102,13 @@ async def test_only_a_widget_can_send_an_action(chat: Chat, operation: str) -> N
     assert (answer.status, answer.json["error"]) == (422, "invalid_request")
 
 
-async def test_an_action_that_streams_cannot_be_asked_for_without_a_stream(chat: Chat) -> None:
+async def test_a_streaming_action_cannot_be_called_synchronously(chat: Chat) -> None:
     thread_id, _ = await widget_of(chat)
     action = {"type": "order.explain", "payload": None}
     assert (await chat("threads.sync_custom_action", thread_id=thread_id, action=action)).status == 422
 
 
-async def test_a_function_says_no_in_words_and_its_faults_stay_inside(full_app: FullApp) -> None:
+async def test_an_action_can_refuse_with_a_message_and_other_exceptions_stay_hidden(full_app: FullApp) -> None:
     own = Actions()
 
     @own.on("no")
@@ -130,7 +130,7 @@ async def test_a_function_says_no_in_words_and_its_faults_stay_inside(full_app: 
         assert b"secret detail" not in answer.body + sync.body
 
 
-async def test_none_changes_nothing(full_app: FullApp) -> None:
+async def test_an_action_that_returns_none_changes_nothing(full_app: FullApp) -> None:
     own = Actions()
 
     @own.on("nothing")
@@ -139,14 +139,14 @@ async def test_none_changes_nothing(full_app: FullApp) -> None:
 
     chat = full_app.chat(actions=own)
     thread_id = thread_of(await chat("threads.create", input=message("hi")))
-    before = await full_app.kept()
+    before = await full_app.stored_lines()
     answer = await chat("threads.sync_custom_action", thread_id=thread_id, action={"type": "nothing"})
     assert answer.json == {}
     assert (await chat("threads.custom_action", thread_id=thread_id, action={"type": "nothing"})).of("error") == []
-    assert await full_app.kept() == before
+    assert await full_app.stored_lines() == before
 
 
-def test_what_cannot_be_registered_is_said_at_once() -> None:
+def test_an_invalid_action_function_fails_on_registration() -> None:
     own = Actions()
 
     async def fine(payload: dict[str, Any], call: ActionCall) -> None:
@@ -155,7 +155,7 @@ def test_what_cannot_be_registered_is_said_at_once() -> None:
     def not_async(payload: dict[str, Any], call: ActionCall) -> DynamicWidgetRoot:
         raise NotImplementedError
 
-    async def untyped(payload, call) -> None:  # type: ignore[no-untyped-def] # what is tested
+    async def untyped(payload, call) -> None:  # type: ignore[no-untyped-def] # untyped on purpose
         return None
 
     own.on("fine")(fine)

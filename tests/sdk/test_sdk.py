@@ -1,4 +1,4 @@
-"""lambda_src.sdk is all that a user's code needs of ours, and docs/sdk.md lists it."""
+"""The SDK for users (lambda_src.sdk): docs and examples import nothing else of ours; docs/sdk.md lists its names."""
 
 import ast
 import re
@@ -13,12 +13,12 @@ from tests.docs.test_pages import PAGES, blocks
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("lambda_src.sdk", "lambda_src.sdk.testing", "lambda_src.sdk.store_contract")
-OUR_EXAMPLES = sorted((ROOT / ".ci" / "own_agent").glob("*.py"))  # the agent itself: a contract in pyproject.toml
+OUR_EXAMPLES = sorted((ROOT / ".ci" / "own_agent").glob("*.py"))  # a contract in pyproject.toml covers the agent itself
 NOT_FOR_AGENTS = "docs/emulator.md"  # how to run any ASGI app on the emulator
 
 
 def imports_of_ours(source: str) -> set[str]:
-    """The modules of lambda_src that `source` imports, without the user's own."""
+    """Return the lambda_src modules that `source` imports, except the user's own."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -30,29 +30,29 @@ def imports_of_ours(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p != ROOT / NOT_FOR_AGENTS], ids=lambda page: page.name)
-def test_the_code_of_a_page_imports_nothing_of_ours_but_the_sdk(page: Path) -> None:
+def test_code_in_the_docs_imports_only_the_sdk(page: Path) -> None:
     for block in blocks(page, "python"):
         assert imports_of_ours(block) <= set(MODULES)
 
 
 @pytest.mark.parametrize("path", OUR_EXAMPLES, ids=lambda path: path.name)
-def test_the_examples_import_nothing_of_ours_but_the_sdk(path: Path) -> None:
+def test_the_examples_import_only_the_sdk(path: Path) -> None:
     assert imports_of_ours(path.read_text(encoding="utf-8")) <= set(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_page_lists_every_name_and_no_other(name: str) -> None:
+def test_the_page_lists_exactly_the_exported_names(name: str) -> None:
     _, _, section = (ROOT / "docs" / "sdk.md").read_text(encoding="utf-8").partition(f"## `{name}`\n")
     section = section.partition("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    listed = [one for row in rows for one in re.findall(r"`(\w+)`", row)] or re.findall(r"`([A-Z]\w+)`", section)
+    listed = [item for row in rows for item in re.findall(r"`(\w+)`", row)] or re.findall(r"`([A-Z]\w+)`", section)
     assert sorted(listed) == sorted(import_module(name).__all__)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_everything_that_the_sdk_exports_has_a_docstring(name: str) -> None:
+def test_every_exported_name_has_a_docstring(name: str) -> None:
     module = import_module(name)
-    assert [one for one in module.__all__ if not getattr(module, one).__doc__] == []
+    assert [item for item in module.__all__ if not getattr(module, item).__doc__] == []
 
 
 def test_importing_the_sdk_loads_neither_the_agents_sdk_nor_openai() -> None:
@@ -60,5 +60,5 @@ def test_importing_the_sdk_loads_neither_the_agents_sdk_nor_openai() -> None:
         "import sys\nfrom lambda_src.startup import lazy_packages\nlazy_packages.install()\nimport lambda_src.sdk\n"
         "print([name for name in ('agents', 'openai', 'mcp', 'pytest', 'boto3') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The one thing that is asked of the folder agent/, whatever its owner made of it."""
+"""The agent in lambda_src/agent, whatever its owner has changed: it must build."""
 
 from agents import Agent, RunConfig
 
@@ -6,7 +6,7 @@ from lambda_src.runs.assistants import shipped_agent
 from lambda_src.runs.dispatcher import AgentDispatcher
 
 
-async def test_the_folder_agent_builds_an_agent() -> None:
+async def test_the_users_folder_builds_an_agent() -> None:
     dispatcher = AgentDispatcher(shipped_agent, build_run_config=RunConfig)
     await dispatcher.ensure_initialized()
     assert isinstance(dispatcher.agent, Agent)

@@ -1,4 +1,4 @@
-"""The fixture with which users test their agents: what it tells of an answer."""
+"""The chat fixture for users' agent tests (lambda_src.sdk.testing): replies, scripts, approvals, errors, models."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def shop() -> Agent[Any]:
     return Agent(name="Shop", tools=[refund])
 
 
-async def test_text_tools_events_and_items_of_an_answer() -> None:
+async def test_a_reply_has_text_tools_events_and_items() -> None:
     chat = AgentChat(shop)
     reply = await chat.say("refund order 17", script=[calls("refund", order=17), says("Done.")])
     assert (reply.text, reply.tools, reply.error) == ("Done.", ["refund"], None)
@@ -32,12 +32,12 @@ async def test_text_tools_events_and_items_of_an_answer() -> None:
     assert reply.events[0]["type"] == "thread.created"
 
 
-async def test_an_answer_may_contain_any_separator_of_unicode() -> None:
+async def test_an_answer_may_contain_any_unicode_separator() -> None:
     text = "a\u2028b\u2029c\u0085d\x0be\x1cf"
     assert (await AgentChat(shop).say("hi", script=[says(text)])).text == text
 
 
-async def test_a_user_goes_on_in_their_thread_until_a_new_one() -> None:
+async def test_messages_continue_the_thread_until_a_new_one() -> None:
     chat = AgentChat(shop)
     first = await chat.say("one", script=[says("1")])
     second = await chat.say("two", script=[says("2")])
@@ -47,27 +47,27 @@ async def test_a_user_goes_on_in_their_thread_until_a_new_one() -> None:
     assert (len(second.items), len(third.items)) == (4, 2)
 
 
-async def test_widgets_and_their_buttons() -> None:
+async def test_a_reply_has_widgets_whose_buttons_can_be_pressed() -> None:
     chat = AgentChat(showcase.build_agent, build_actions=lambda: showcase.actions)
-    shown = await chat.say("show me a widget")
-    assert shown.widgets[0]["children"][1]["value"] == "open"
+    reply = await chat.say("show me a widget")
+    assert reply.widgets[0]["children"][1]["value"] == "open"
     pressed = await chat.press("order.ship", {"order_id": 17})
     assert pressed.widgets[0]["children"][1]["value"] == "shipped"
 
 
-async def test_a_script_that_ends_too_early_is_an_error_of_the_reply() -> None:
+async def test_a_script_that_ends_too_early_is_an_error_in_the_reply() -> None:
     reply = await AgentChat(shop).say("refund order 17", script=[calls("refund", order=17)])
     assert reply.error is not None
 
 
-async def test_a_refused_request_says_why() -> None:
+async def test_a_refused_request_raises_with_the_reason() -> None:
     chat = AgentChat(showcase.build_agent)
     await chat.say("lock this thread")
     with pytest.raises(RefusedError, match="locked on request"):
         await chat.say("more")
 
 
-async def test_nothing_to_approve_and_an_answer_given_twice_are_refused() -> None:
+async def test_approving_without_a_pending_call_or_twice_is_refused() -> None:
     @function_tool(needs_approval=True)
     def pay(order: int) -> str:
         """Pay."""
@@ -78,14 +78,14 @@ async def test_nothing_to_approve_and_an_answer_given_twice_are_refused() -> Non
     assert plain.approvals == []
     with pytest.raises(RefusedError, match="No tool call waits"):
         await plain.approve()
-    asked = await chat.say("pay 17", script=[calls("pay", order=17), says("Paid.")])
-    approved = await asked.approve()
+    pending = await chat.say("pay 17", script=[calls("pay", order=17), says("Paid.")])
+    approved = await pending.approve()
     assert (approved.text, approved.tools, approved.approvals) == ("Paid.", ["pay"], [])
     with pytest.raises(RefusedError, match="409"):
-        await asked.approve()
+        await pending.approve()
 
 
-async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
+async def test_a_reply_includes_the_tools_of_a_handoff_agent() -> None:
     clerk = Agent[Any](name="Clerk", tools=[refund])
     front = Agent[Any](name="Front", handoffs=[clerk])
     clerk.handoffs = [front]
@@ -94,14 +94,14 @@ async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
     assert (reply.text, reply.tools) == ("Done.", ["refund"])
 
 
-async def test_tools_are_told_too_when_the_thread_continues_with_the_agent_that_took_over() -> None:
+async def test_a_reply_includes_tools_when_the_thread_continues_with_the_handoff_agent() -> None:
     chat = AgentChat(lambda: Agent(name="Front", handoffs=[Agent(name="Clerk", tools=[refund])]))
     await chat.say("the clerk, please", script=[calls("transfer_to_clerk"), says("Hello.")])
     reply = await chat.say("refund order 17", script=[calls("refund", order=17), says("Done.")])
     assert (reply.text, reply.tools) == ("Done.", ["refund"])
 
 
-async def test_tools_of_an_mcp_server_work_in_every_turn_and_are_told() -> None:
+async def test_tools_of_an_mcp_server_work_in_every_turn_and_are_in_the_reply() -> None:
     async with mcp_process() as server:
         chat = AgentChat(lambda: Agent(name="Shop", mcp_servers=[MCPServerStreamableHttp({"url": server.url})]))
         for _ in range(2):
@@ -109,7 +109,7 @@ async def test_tools_of_an_mcp_server_work_in_every_turn_and_are_told() -> None:
             assert (reply.text, reply.tools) == ("42.", ["count_socks"])
 
 
-async def test_what_the_agent_raised_is_told_beside_what_the_user_was_told() -> None:
+async def test_a_reply_has_the_agents_exception_next_to_the_users_message() -> None:
     def instructions(context: object, agent: object) -> str:
         raise LookupError("no prompt")
 
@@ -119,7 +119,7 @@ async def test_what_the_agent_raised_is_told_beside_what_the_user_was_told() -> 
     assert isinstance(reply.cause, LookupError)
 
 
-async def test_an_exception_in_a_tool_is_the_error_of_a_reply_that_arrived() -> None:
+async def test_an_exception_in_a_tool_is_the_error_of_a_completed_reply() -> None:
     @function_tool
     def refund(order: int) -> str:
         """Refund an order."""
@@ -147,20 +147,20 @@ async def test_an_exception_in_an_action_is_the_cause_of_its_reply() -> None:
     assert isinstance(reply.cause, LookupError)
 
 
-async def test_a_tool_that_does_not_exist_is_told_to_the_model() -> None:
+async def test_the_model_sees_that_a_tool_does_not_exist() -> None:
     reply = await AgentChat(shop).say("refund", script=[calls("pay_back"), says("I cannot do that.")])
     assert (reply.text, reply.tools, reply.error) == ("I cannot do that.", [], None)
 
 
-async def test_a_real_model_on_this_machine_needs_no_key_and_its_tokens_are_told() -> None:
+async def test_a_local_real_model_needs_no_key_and_its_tokens_are_in_the_reply() -> None:
     async with model_api() as api:
         environ = {"REAL_MODEL": "1", "CHAT_MODEL_BASE_URL": f"{api.url}/counted"}
         chat = AgentChat(shop, real_model=real_model(environ))
-        reply = await chat.say("count", script=[says("a script, which is passed over")])
+        reply = await chat.say("count", script=[says("a script, which is ignored")])
     assert (reply.text, reply.tokens_in, reply.tokens_out) == (ANSWER, 11, 2)
 
 
-def test_an_agent_that_cannot_be_built_says_so_at_once() -> None:
+def test_an_agent_that_cannot_be_built_raises_at_once() -> None:
     def broken() -> Agent[Any]:
         raise LookupError("no prompt")
 
@@ -168,17 +168,17 @@ def test_an_agent_that_cannot_be_built_says_so_at_once() -> None:
         AgentChat(broken)
 
 
-async def test_a_click_before_any_message_is_refused_with_a_sentence() -> None:
+async def test_pressing_a_button_before_any_message_is_refused_with_a_message() -> None:
     with pytest.raises(RefusedError, match="say something first"):
         await AgentChat(shop).press("order.ship")
 
 
 @pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": "k"}, {"REAL_MODEL": "0", "OPENAI_API_KEY": "k"}])
-def test_a_real_model_answers_only_when_it_is_asked_for(environ: dict[str, str]) -> None:
+def test_a_real_model_answers_only_if_requested(environ: dict[str, str]) -> None:
     assert real_model(environ) is None
     assert real_model({**environ, "OPENAI_API_KEY": "k", "REAL_MODEL": "1"}) is not None
 
 
-def test_a_real_model_that_is_not_there_is_no_script_in_disguise() -> None:
+def test_requesting_a_real_model_without_a_key_is_an_error() -> None:
     with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
         real_model({"REAL_MODEL": "1"})

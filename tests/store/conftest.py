@@ -1,4 +1,4 @@
-"""Engines for the store's tests: moto in this process for a module, a table and a bucket for each test."""
+"""Store test fixtures: moto in this process per module, a new table and bucket per test."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def aws() -> Iterator[Aws]:
 
 @pytest.fixture
 def table(aws: Aws) -> str:
-    """A new table as deployed."""
+    """A new table with the deployed schema."""
     return aws.table()
 
 
@@ -36,13 +36,13 @@ def bucket(aws: Aws) -> str:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[Executor]:
-    """One call at a time: moto evaluates a condition and applies the write in two steps, DynamoDB in one."""
+    """Runs one call at a time, because moto checks a condition and applies the write in two steps."""
     with ThreadPoolExecutor(1) as executor:
         yield executor
 
 
 @pytest.fixture
 def dynamodb_store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> Iterator[DynamoDBStore]:
-    """A DynamoDBStore on a new table, with a bucket for what is too large; moto is as strict as AWS."""
+    """A DynamoDBStore on a new table with a bucket for large items; moto is made as strict as AWS."""
     with Wire().on(aws.dynamodb):
         yield DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)

@@ -1,4 +1,4 @@
-"""A process that is killed before its n-th request to table or bucket. Knows no store."""
+"""Clients of a process that is killed before its n-th request to the table or the bucket."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ from tests.store.local import Local
 
 
 class KilledError(Exception):
-    """The process is gone."""
+    """The process was killed."""
 
 
-class Dying:
-    """A process that makes so many requests and no more: then KilledError."""
+class DyingProcess:
+    """A process that makes `requests` requests; every later one raises KilledError."""
 
     def __init__(self, requests: int) -> None:
         self._left = requests
         self.died = False
 
     def client(self, inner: Any) -> Any:
-        """A client of that process."""
+        """Wrap a client as one of this process."""
         return _Client(inner, self)
 
     def request(self) -> None:
-        """One more."""
+        """Count a request, or raise."""
         if self._left == 0:
             self.died = True
             raise KilledError
@@ -29,7 +29,7 @@ class Dying:
 
 
 class _Client:
-    def __init__(self, inner: Any, process: Dying) -> None:
+    def __init__(self, inner: Any, process: DyingProcess) -> None:
         self._inner, self._process = inner, process
 
     def __getattr__(self, name: str) -> Any:
@@ -43,6 +43,6 @@ class _Client:
 
 
 def dying_after(local: Local, requests: int) -> Local:
-    """The same table and bucket for a process that dies."""
-    process = Dying(requests)
+    """Return the same table and bucket for a process that dies after `requests` requests."""
+    process = DyingProcess(requests)
     return Local(engine=process.client(local.engine), objects=process.client(local.objects), now=local.now)

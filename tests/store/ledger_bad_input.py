@@ -1,4 +1,4 @@
-"""The contract about ids that cannot be kept: refused where something is written, else missing. Knows no engine."""
+"""Turn ledger contract for ids that cannot be stored: refused on writes, missing on reads."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LIMITS = QuotaLimits(per_minute=1, per_day=0, running=0)
 
 
 class LedgerBadInputContract(LedgerCase):
-    """Ids from outside."""
+    """Impossible and odd ids."""
 
     @pytest.mark.parametrize("bad", IMPOSSIBLE_IDS, ids=IMPOSSIBLE)
     async def test_an_impossible_id_is_refused_when_written(self, ledger: TurnLedger, bad: str) -> None:
@@ -42,7 +42,7 @@ class LedgerBadInputContract(LedgerCase):
         await ledger.end_quota(bad, context=ADA)
 
     @pytest.mark.parametrize("odd", ODD_IDS, ids=[repr(text[:12]) for text in ODD_IDS])
-    async def test_odd_ids_are_ids_like_any_other(self, ledger: TurnLedger, odd: str) -> None:
+    async def test_odd_ids_work_like_any_other(self, ledger: TurnLedger, odd: str) -> None:
         assert (await ledger.take_lease(odd, odd, lease_ms=LEASE_MS, context=ADA)).previous is None
         assert await ledger.renew_lease(odd, odd, lease_ms=LEASE_MS, context=ADA) == "held"
         await ledger.append_journal(odd, odd, BATCH, ttl_s=60, context=ADA)

@@ -1,4 +1,4 @@
-"""What the cases of the ledger's contract share: processes on the same rows, and their time. Knows no engine."""
+"""Shared fixtures of the turn ledger contract: processes on the same rows, and their clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ BOB = context_of("bob")
 
 @dataclass
 class Clock:
-    """The time of every process of a test; it stands still until it is told to go on."""
+    """The clock of all processes of a test, which only `later` advances."""
 
     now_ns: int = START_NS
 
@@ -30,7 +30,7 @@ class Clock:
 
     @property
     def now_ms(self) -> int:
-        """The same in milliseconds."""
+        """The time in milliseconds."""
         return self.now_ns // 1_000_000
 
     def later(self, *, ms: int) -> None:
@@ -43,27 +43,27 @@ Open = Callable[[Clock], Any]
 
 @dataclass
 class Processes:
-    """Stores on the same rows, each as another process would build it."""
+    """Builds stores on the same rows, one per process."""
 
     open: Open
     clock: Clock = field(default_factory=Clock)
 
     def store(self, *, ahead_s: int = 0) -> Any:
-        """Another process, whose clock may be ahead of the test's."""
+        """Return another process's store, whose clock may be ahead."""
         return self.open(self.clock if not ahead_s else Clock(self.clock.now_ns + ahead_s * 10**9))
 
     def ledger(self, *, ahead_s: int = 0) -> TurnLedger:
-        """Its ledger."""
+        """Return another process's ledger."""
         ledger: TurnLedger = self.store(ahead_s=ahead_s).ledger
         return ledger
 
 
 class LedgerCase:
-    """The fixtures that the cases of the contract share."""
+    """Fixtures for all parts of the contract."""
 
     @pytest.fixture
     def processes(self) -> Processes:
-        """Stores on new, empty rows; each subclass has its own."""
+        """Processes on new, empty rows; defined by each subclass."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -78,20 +78,20 @@ class LedgerCase:
 
     @pytest.fixture
     def crowd(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Hundreds of calls at once wait for one laptop's engine: that is not the time that the budget is for."""
+        """A longer operation budget: hundreds of concurrent calls take longer on a local engine."""
         monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", 60)
 
     @pytest.fixture
     def clock(self, processes: Processes) -> Clock:
-        """Their time."""
+        """The processes' clock."""
         return processes.clock
 
 
 def until(context: RequestContext, deadline_ms: int) -> RequestContext:
-    """The same request, in an invocation that Lambda kills then."""
+    """Return the same request in an invocation with this deadline."""
     return replace(context, deadline_ms=deadline_ms)
 
 
-def bare(row: TurnRow | None) -> TurnRow | None:
-    """A lease without the clock that it hands over: the contract's own tests look at the order that comes of it."""
+def without_order(row: TurnRow | None) -> TurnRow | None:
+    """Return a lease without its clock; other tests check the resulting order of items."""
     return None if row is None else replace(row, last_order=0)

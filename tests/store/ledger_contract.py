@@ -1,4 +1,4 @@
-"""What every TurnLedger must do, sentence by sentence of the port. A subclass opens the stores: see test_ledger.py."""
+"""The whole turn ledger contract. Subclasses provide the stores: see test_ledger.py."""
 
 from tests.store.ledger_bad_input import LedgerBadInputContract
 from tests.store.ledger_followers import FollowerContract
@@ -11,4 +11,4 @@ from tests.store.ledger_quotas import QuotaContract
 class LedgerContract(
     LeaseContract, JournalContract, GuardContract, QuotaContract, FollowerContract, LedgerBadInputContract
 ):
-    """The whole contract."""
+    """Every part of the contract."""

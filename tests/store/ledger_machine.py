@@ -1,7 +1,7 @@
-"""A ledger driven at random by two processes, beside its model. Knows no engine: a subclass opens them.
+"""Turn ledger state machine test (hypothesis): two processes compared with a plain model, on any engine.
 
-Any request may be sent twice, as botocore does when an answer is lost: nobody must be able to tell. What is over may be
-forgotten at any moment, by the clock that is ahead: rules leave alone what no caller may rely on then.
+Any request may be sent twice, as botocore does after a lost answer, without a visible difference. Expired rows may be
+forgotten at any moment by the faster clock, so the rules skip what no caller may rely on then.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.memory.rows import ENDED_KEPT_MS
 from lambda_src.store.ports import Bound, JournalBatch, QuotaLimits, TurnLedger, TurnRow
-from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, bare, until
+from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, until, without_order
 from tests.store.ledger_model import ModelClaim, ModelThread, ModelUser
 
 TTL_S = 20
 STEP_MS = (1, 999, 5_000, LEASE_MS, TTL_S * 1000, 60_000, 86_400_000)
 RUN_MS = 30_000
-SWEPT_MS = (LATE_WRITES_S - 10) * 1000  # less the difference of the clocks
-SKEW_NS = 7_000 * 1_000_000  # two machines: less than a lease, and now and then across a minute's end
+SWEPT_MS = (LATE_WRITES_S - 10) * 1000  # minus the difference of the clocks
+SKEW_NS = 7_000 * 1_000_000  # between two machines: less than a lease, and sometimes across the end of a minute
 
 processes = st.integers(0, 1)
 users = st.sampled_from([ADA, BOB])
@@ -42,63 +42,63 @@ R = TypeVar("R")
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Two processes, two users, two threads each, three turns. A subclass defines `open`."""
+    """Two processes, two users, two threads per user, three turns. Subclasses define `open`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.now = START_NS
-        self.stutters = False
+        self.repeats = False
         self.model = {ADA.user.id: ModelUser(), BOB.user.id: ModelUser()}
         self.stores = self.open()
 
     def open(self) -> list[Any]:
-        """Two stores on the same new rows, their clocks `self.clock`; they send twice while `self.stutters`."""
+        """Return two stores on the same new rows, with clocks from `self.clock`; repeat writes if `self.repeats`."""
         raise NotImplementedError
 
     def teardown(self) -> None:
-        """After the last step."""
+        """Close the event loop."""
         self.loop.close()
 
     def clock(self, process: int) -> int:
-        """A process's time in nanoseconds: the second one's is ahead."""
+        """Return a process's time in nanoseconds; the second process is ahead."""
         return self.now + process * SKEW_NS
 
     def now_ms(self, process: int) -> int:
-        """The same in milliseconds."""
+        """Return a process's time in milliseconds."""
         return self.clock(process) // 1_000_000
 
     def run(self, operation: Coroutine[Any, Any, R]) -> R:
-        """The outcome of one operation."""
+        """Run an operation and return its result."""
         return self.loop.run_until_complete(operation)
 
     @property
     def latest_ms(self) -> int:
-        """The time of the process that is ahead: what is over then may be forgotten for both."""
+        """The time of the process that is ahead; what has expired by then may be forgotten for both."""
         return self.now_ms(1)
 
     def ledger(self, process: int) -> TurnLedger:
-        """The ledger of a process."""
+        """Return a process's ledger."""
         ledger: TurnLedger = self.stores[process].ledger
         return ledger
 
     def thread(self, user: RequestContext, thread: str) -> ModelThread:
-        """The model's thread."""
+        """Return the model of a thread."""
         return self.model[user.user.id].threads.setdefault(thread, ModelThread())
 
     @rule(ms=st.sampled_from(STEP_MS))
     def wait(self, ms: int) -> None:
         self.now += ms * 1_000_000
 
-    @rule(stutters=st.booleans())
-    def lose_answers(self, stutters: bool) -> None:
-        self.stutters = stutters
+    @rule(repeats=st.booleans())
+    def lose_answers(self, repeats: bool) -> None:
+        self.repeats = repeats
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
     def take(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
         deleted_ms = self.model[user.user.id].gone.get(thread)
         if deleted_ms is not None and self.now_ms(process) >= deleted_ms + SWEPT_MS:
-            return  # how long a deleted thread is remembered is not promised: no turn lives so long
+            return  # deleted threads may be forgotten after that time: no turn lives that long
         taking = self.ledger(process).take_lease(thread, turn, lease_ms=LEASE_MS, context=user)
         if deleted_ms is not None:
             try:
@@ -107,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             raise AssertionError("the lease of a deleted thread was taken")
         held = self.thread(user, thread)
-        previous = bare(self.run(taking).previous)
+        previous = without_order(self.run(taking).previous)
         if previous is None and self.may_be_forgotten(held):
             held.turn = None
         assert previous == held.turn
@@ -116,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
         held.touched_ms = self.now_ms(process)
 
     def may_be_forgotten(self, held: ModelThread) -> bool:
-        """Whether the thread's last turn is so old that nobody may ask for it."""
+        """Whether the thread's last turn is so old that it may be forgotten."""
         return held.turn is not None and held.touched_ms + ENDED_KEPT_MS <= self.latest_ms
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
@@ -124,14 +124,14 @@ class LedgerMachine(RuleBasedStateMachine):
         held = self.thread(user, thread)
         if self.may_be_forgotten(held):
             return
-        found = self.run(self.ledger(process).renew_lease(thread, turn, lease_ms=LEASE_MS, context=user))
+        result = self.run(self.ledger(process).renew_lease(thread, turn, lease_ms=LEASE_MS, context=user))
         if held.turn is None or held.turn.turn_id != turn or held.turn.ended:
-            assert found == "superseded"
+            assert result == "superseded"
         elif held.turn.stop:
-            assert found == "stopped"
+            assert result == "stopped"
         else:
-            assert found == "held"
-            held.turn = held.kept_up(expires_ms=self.now_ms(process) + LEASE_MS)
+            assert result == "held"
+            held.turn = held.renewed(expires_ms=self.now_ms(process) + LEASE_MS)
             held.touched_ms = self.now_ms(process)
 
     @rule(process=processes, user=users, thread=threads, turn=turns, died=st.booleans())
@@ -142,7 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
         ended = self.run(self.ledger(process).end_lease(thread, turn, died=died, context=user))
         assert ended == (held.turn is not None and held.turn.turn_id == turn)
         if held.turn is not None and ended and not held.turn.ended:
-            held.turn = held.kept_up(ended=True, expires_ms=0 if died else self.now_ms(process))
+            held.turn = held.renewed(ended=True, expires_ms=0 if died else self.now_ms(process))
             held.touched_ms = self.now_ms(process)
 
     @rule(process=processes, user=users, thread=threads, turn=st.none() | turns)
@@ -150,26 +150,26 @@ class LedgerMachine(RuleBasedStateMachine):
         held = self.thread(user, thread)
         if self.may_be_forgotten(held):
             return
-        asked = self.run(self.ledger(process).ask_to_stop(thread, turn, context=user))
+        stopped = self.run(self.ledger(process).ask_to_stop(thread, turn, context=user))
         running = held.turn is not None and not held.turn.ended and held.turn.expires_ms > self.now_ms(process)
         if held.turn is None or not running or turn not in (None, held.turn.turn_id):
-            assert asked is None
+            assert stopped is None
         else:
             held.turn = replace(held.turn, stop=True)
-            assert bare(asked) == held.turn
+            assert without_order(stopped) == held.turn
 
     @rule(process=processes, user=users, thread=threads)
     def look(self, process: int, user: RequestContext, thread: str) -> None:
         held = self.thread(user, thread)
         if not self.may_be_forgotten(held):
-            assert bare(self.run(self.ledger(process).load_turn(thread, context=user))) == held.turn
+            assert without_order(self.run(self.ledger(process).load_turn(thread, context=user))) == held.turn
 
     @rule(process=processes, user=users, thread=threads)
     def say(self, process: int, user: RequestContext, thread: str) -> None:
-        """A new item: later than all this process knows of the thread."""
+        """Add an item that is newer than everything this process knows of the thread."""
         if thread in self.model[user.user.id].gone:
             return
-        self.now += 1_000_000  # its id
+        self.now += 1_000_000  # the item's id
         self.run(self.stores[process].add_thread_item(thread, message_of(f"msg_{self.now}", thread_id=thread), user))
 
     @rule(process=processes, user=users, thread=threads)
@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if thread in owner.gone:
             if self.latest_ms >= owner.gone[thread] + SWEPT_MS:
                 return  # a sweep may have freed the id
-            with pytest.raises(NotFoundError):  # what was deleted stays deleted, whoever saves it again
+            with pytest.raises(NotFoundError):  # a deleted thread stays deleted
                 self.run(self.stores[process].save_thread(thread_of(thread), user))
             return
         self.run(self.stores[process].save_thread(thread_of(thread), user))
@@ -190,7 +190,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(process=processes, user=users, thread=threads, turn=turns, number=numbers, data=st.binary(max_size=8))
     def append(self, process: int, user: RequestContext, thread: str, turn: str, number: int, data: bytes) -> None:
         if thread in self.model[user.user.id].gone:
-            return  # what a late turn writes there is the sweep's
+            return  # late writes to a deleted thread are swept
         journal = self.thread(user, thread).journals.setdefault(turn, {})
         batch = JournalBatch(number, data)
         self.run(self.ledger(process).append_journal(thread, turn, batch, ttl_s=TTL_S, context=user))
@@ -198,62 +198,62 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, thread=threads, turn=turns, first=numbers)
     def read(self, process: int, user: RequestContext, thread: str, turn: str, first: int) -> None:
-        async def all_of_them() -> list[JournalBatch]:
+        async def read_all() -> list[JournalBatch]:
             batches = self.ledger(process).read_journal(thread, turn, first=first, context=user)
             return [batch async for batch in batches]
 
         journal = self.thread(user, thread).journals.get(turn, {})
         living = {number: data for number, (data, expires_ms) in journal.items() if expires_ms > self.now_ms(process)}
-        assert self.run(all_of_them()) == [JournalBatch(n, living[n]) for n in sorted(living) if n >= first]
+        assert self.run(read_all()) == [JournalBatch(n, living[n]) for n in sorted(living) if n >= first]
 
     @rule(process=processes, user=users, key=turns, turn=turns, body=bodies, instead_of=st.none() | turns)
     def claim(
         self, process: int, user: RequestContext, key: str, turn: str, body: bytes, instead_of: str | None
     ) -> None:
         claims = self.model[user.user.id].claims
-        if self.is_over_elsewhere(process, user, key):
+        if self.is_expired_elsewhere(process, user, key):
             return
         claiming = self.ledger(process).claim_request(
             key, turn, body_hash=body, ttl_s=TTL_S, instead_of=instead_of, context=user
         )
-        lost = self.run(claiming)
-        held = self.standing(process, user, key)
+        conflict = self.run(claiming)
+        held = self.active_claim(process, user, key)
         if held is None or held.refusal or (held.turn_id == instead_of and held.thread_id):
-            assert lost is None
+            assert conflict is None
             claims[key] = ModelClaim(turn, None, body, self.now_ms(process) + TTL_S * 1000)
         else:
-            assert lost == held.lost(body)
+            assert conflict == held.conflict(body)
 
-    def standing(self, process: int, user: RequestContext, key: str) -> ModelClaim | None:
-        """The claim that holds now, as this process sees the time."""
+    def active_claim(self, process: int, user: RequestContext, key: str) -> ModelClaim | None:
+        """Return the claim that is active by this process's clock."""
         held = self.model[user.user.id].claims.get(key)
         return held if held is not None and held.expires_ms > self.now_ms(process) else None
 
-    def is_over_elsewhere(self, process: int, user: RequestContext, key: str) -> bool:
-        """Whether the claim, or what is to be stopped, holds for this process and is over for the one that is ahead."""
+    def is_expired_elsewhere(self, process: int, user: RequestContext, key: str) -> bool:
+        """Whether the claim or its stop is active for this process but expired for the process that is ahead."""
         owner = self.model[user.user.id]
         ends = [owner.stops[key][1]] if key in owner.stops else []
         ends += [owner.claims[key].expires_ms] if key in owner.claims else []
         return any(self.now_ms(process) < end_ms <= self.latest_ms for end_ms in ends)
 
     def may_claim_be_forgotten(self, process: int, user: RequestContext, key: str) -> bool:
-        """Whether its own turn may find the claim gone."""
+        """Whether the claim may be forgotten for its own turn."""
         held = self.model[user.user.id].claims.get(key)
         is_over = held is not None and held.expires_ms <= self.latest_ms
-        return is_over or self.is_over_elsewhere(process, user, key)
+        return is_over or self.is_expired_elsewhere(process, user, key)
 
     def own(self, user: RequestContext, key: str, turn: str) -> ModelClaim | None:
-        """The turn's claim, over or not."""
+        """Return the turn's claim, expired or not."""
         held = self.model[user.user.id].claims.get(key)
         return held if held is not None and held.turn_id == turn else None
 
     @rule(process=processes, user=users, key=turns, body=st.none() | bodies)
     def look_up(self, process: int, user: RequestContext, key: str, body: bytes | None) -> None:
-        if self.is_over_elsewhere(process, user, key):
+        if self.is_expired_elsewhere(process, user, key):
             return
-        found = self.run(self.ledger(process).load_request(key, body_hash=body, context=user))
-        held = self.standing(process, user, key)
-        assert found == (held.lost(body) if held else None)
+        conflict = self.run(self.ledger(process).load_request(key, body_hash=body, context=user))
+        held = self.active_claim(process, user, key)
+        assert conflict == (held.conflict(body) if held else None)
 
     @rule(process=processes, user=users, key=turns, turn=turns, thread=threads)
     def bind(self, process: int, user: RequestContext, key: str, turn: str, thread: str) -> None:
@@ -288,11 +288,11 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         owner = self.model[user.user.id]
         stopping = self.ledger(process).stop_request(key, f"{turn}!", turn_id=turn, ttl_s=TTL_S, context=user)
-        found = self.run(stopping)
-        kept, held = owner.claims.get(key), self.standing(process, user, key)
-        assert found == (held.lost(None) if held and turn in (None, held.turn_id) else None)
-        unbound = kept is None or kept.thread_id is None
-        if unbound and (turn is None or (kept is not None and kept.turn_id == turn)):
+        conflict = self.run(stopping)
+        claim, held = owner.claims.get(key), self.active_claim(process, user, key)
+        assert conflict == (held.conflict(None) if held and turn in (None, held.turn_id) else None)
+        unbound = claim is None or claim.thread_id is None
+        if unbound and (turn is None or (claim is not None and claim.turn_id == turn)):
             owner.stops[key] = f"{turn}!", self.now_ms(process) + TTL_S * 1000
 
     @rule(process=processes, user=users, key=turns, turn=turns)
@@ -307,11 +307,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def spend(self, process: int, user: RequestContext, turn: int, limit: QuotaLimits) -> None:
         owner, name = self.model[user.user.id], f"turn-{turn}"
         if owner.runs.get(name, self.latest_ms + 1) <= self.latest_ms:
-            return  # whether a crashed turn is still known is not promised
+            return  # a crashed turn may be forgotten
         if any(self.now_ms(process) < end_ms <= self.latest_ms for end_ms in owner.runs.values()):
-            return  # it has a place for this process, and none for the one that is ahead
+            return  # it counts as running for this process, but not for the one that is ahead
         if self.now_ms(process) // 60_000 != self.latest_ms // 60_000:
-            return  # nor is a minute counted that is past for the one that is ahead
+            return  # the minute has passed for the process that is ahead
         context = until(user, self.now_ms(process) + RUN_MS)
         refused = self.run(self.ledger(process).spend_quota(name, limit, context=context))
         windows = {"minute": self.now_ms(process) // 60_000, "day": self.now_ms(process) // 86_400_000}
@@ -328,7 +328,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 owner.runs[name] = self.now_ms(process) + RUN_MS
         else:
             assert refused is not None
-            assert refused.limit == next(which for which, is_full in full.items() if is_full)
+            assert refused.limit == next(name for name, is_full in full.items() if is_full)
             assert refused.retry_after_s > 0
 
     @rule(process=processes, user=users, turn=st.integers(0, 7))

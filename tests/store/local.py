@@ -1,4 +1,4 @@
-"""A DynamoDBStore on the engine and the bucket of this process, and a clock that stands still. Knows no test."""
+"""In-process DynamoDBStore: the engine, the bucket, and a clock that only tests advance."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ START = 1_800_000_000 * SECOND  # January 2027
 
 @dataclass
 class Local:
-    """One table, one bucket, one clock; `store()` is another process on them."""
+    """A table, a bucket and a clock; each `store()` is another process."""
 
     engine: Engine = field(default_factory=Engine)
     objects: Objects = field(default_factory=Objects)
@@ -26,7 +26,7 @@ class Local:
     counted: list[str] = field(default_factory=list)
 
     def store(self, **more: Any) -> DynamoDBStore:
-        """A store as a new process would build it."""
+        """Return a store as a new process would build it."""
         engine: Any = self.engine
         objects: Any = self.objects
         self.objects.now = datetime.fromtimestamp(self.now / SECOND, UTC)
@@ -47,14 +47,14 @@ class Local:
 
 
 async def populate(store: DynamoDBStore, user: str = "ada", *, threads: int = 2, items: int = 3) -> None:
-    """Threads with items, the first of each offloaded, and an attachment bound to each."""
-    who = context_of(user)
+    """Store threads with items (the first one offloaded), attachments and feedback."""
+    context = context_of(user)
     for number in range(threads):
         thread_id = f"thr_{number}"
-        await store.save_thread(thread_of(thread_id, title=f"{user}'s {number}"), who)
-        await store.add_thread_item(thread_id, message_of("msg_large", incompressible(200_000)), who)
+        await store.save_thread(thread_of(thread_id, title=f"{user}'s {number}"), context)
+        await store.add_thread_item(thread_id, message_of("msg_large", incompressible(200_000)), context)
         for item in range(items):
-            await store.add_thread_item(thread_id, message_of(f"msg_{item}", thread_id=thread_id), who)
-        await store.save_attachment(file_of(f"atc_{number}", thread_id=thread_id), who)
-        await store.add_feedback(thread_id, ["msg_0"], "positive", who)
-    await store.save_attachment(file_of("atc_free"), who)
+            await store.add_thread_item(thread_id, message_of(f"msg_{item}", thread_id=thread_id), context)
+        await store.save_attachment(file_of(f"atc_{number}", thread_id=thread_id), context)
+        await store.add_feedback(thread_id, ["msg_0"], "positive", context)
+    await store.save_attachment(file_of("atc_free"), context)

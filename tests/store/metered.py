@@ -1,4 +1,4 @@
-"""The strict engine with a meter: what DynamoDB would bill for each request. Knows no store.
+"""The strict engine with a meter for the capacity units that DynamoDB would bill.
 
 Rules from the Developer Guide, "Read and write capacity": a consistent read is one unit per 4 KB and at least one, a
 write one unit per 1 KB of the larger of old and new row, in the table and again in the index when the row is in it
@@ -17,12 +17,12 @@ _WRITES = frozenset({"put_item", "update_item", "delete_item", "batch_write_item
 
 
 def read_units(size: int) -> int:
-    """Units of one consistent read."""
+    """Return the units of a consistent read."""
     return max(1, math.ceil(size / 4096))
 
 
 def write_units(old: Row | None, new: Row | None, *, transaction: bool) -> int:
-    """Units of one write."""
+    """Return the units of a write."""
     if old == new:
         return 2 if transaction else 1
     size = max(math.ceil(row_size(row) / 1024) for row in (old, new) if row)
@@ -32,7 +32,7 @@ def write_units(old: Row | None, new: Row | None, *, transaction: bool) -> int:
 
 
 class Metered(Engine):
-    """Adds up read and write units, and the rows that queries touch."""
+    """Adds up read units, write units and the rows that queries read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Metered(Engine):
         self.reads = self.writes = self.rows_read = 0
 
     def reset(self) -> None:
-        """Begin to count, at zero."""
+        """Start counting from zero."""
         self.is_running = True
         self.requests.clear()
         self.reads = self.writes = self.rows_read = 0
@@ -68,15 +68,15 @@ class Metered(Engine):
         return answer
 
     def batch_get_item(self, **params: Any) -> dict[str, Any]:
-        """BatchGetItem: each key is billed by itself, also one that is missing."""
+        """BatchGetItem: each key is billed separately, including missing ones."""
         answer = super().batch_get_item(**params)
         ((table, request),) = params["RequestItems"].items()
-        found = [read_units(row_size(row)) for row in answer["Responses"][table]]
-        self.reads += sum(found) + len(request["Keys"]) - len(found)
+        units = [read_units(row_size(row)) for row in answer["Responses"][table]]
+        self.reads += sum(units) + len(request["Keys"]) - len(units)
         return answer
 
     def query(self, **params: Any) -> dict[str, Any]:
-        """Query: billed by the sum of its rows."""
+        """Query: billed by the total size of its rows."""
         answer = super().query(**params)
         self.reads += read_units(sum(row_size(row) for row in answer["Items"]))
         self.rows_read += len(answer["Items"])

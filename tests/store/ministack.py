@@ -1,4 +1,4 @@
-"""MiniStack as a process of its own: DynamoDB and S3 on a free loopback port. Knows no store."""
+"""Runs MiniStack (DynamoDB and S3) in a child process on a free loopback port."""
 
 import os
 import socket
@@ -12,20 +12,20 @@ from pathlib import Path
 
 from tests.store.tables import Aws
 
-STARTS_WITHIN_S = 60  # it takes one to three; a loaded machine may take longer, and a hang must not hold CI for ever
+STARTS_WITHIN_S = 60  # usually one to three; more on a loaded machine, but a hang must not block CI forever
 PROGRAM = Path(sys.prefix) / "ministack" / "bin" / "ministack"
 
 
 @contextmanager
 def ministack() -> Iterator[Aws]:
-    """A MiniStack with nothing in it; gone with all it kept when the block ends."""
+    """Run an empty MiniStack inside the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         env = os.environ | {
             "GATEWAY_PORT": str(port),
-            "BIND_HOST": "127.0.0.1",  # its default is every interface
+            "BIND_HOST": "127.0.0.1",  # the default is every interface
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
         }

@@ -1,6 +1,6 @@
-"""A store driven at random beside a plain model of the contract. Knows no engine: a subclass of the machine brings one.
+"""Store state machine test (hypothesis): any store compared with a plain model of the contract.
 
-CHAT_STORE_MACHINES says how many machines a run drives (CI: 500 on the fast engines, a tenth on the slow ones).
+CHAT_STORE_MACHINES sets the number of machines (CI: 500 on fast engines, a tenth on slow ones).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from lambda_src.errors import ConflictError
 
 MACHINES = int(os.environ.get("CHAT_STORE_MACHINES", "20"))
 STEPS = 40
-SKEW_NS = 60 * 10**9  # how far a fresh process's clock may be behind: under the five minutes that are followed
+SKEW_NS = 60 * 10**9  # how far a new process's clock may be behind: less than the five minutes that stores tolerate
 
 users = st.sampled_from(["ada", "bob"])
 threads = st.sampled_from(["thr_a", "thr_b", "thr_c"])
@@ -44,69 +44,70 @@ R = TypeVar("R")
 
 
 def machine_settings(*, fast: bool) -> settings:
-    """As many machines as the environment asks for, a tenth on an engine that takes milliseconds per request."""
+    """Return settings with the configured number of machines, or a tenth of it on slow engines."""
     return settings(
         max_examples=MACHINES if fast else max(2, MACHINES // 10),
         stateful_step_count=STEPS,
         deadline=None,
-        derandomize=os.environ.get("CI") == "true",  # the same machines for every commit; elsewhere always new ones
+        derandomize=os.environ.get("CI")
+        == "true",  # CI uses the same machines for every commit; elsewhere they are random
         suppress_health_check=list(HealthCheck),
     )
 
 
 class Inline(Executor):
-    """Runs what it is given at once: the engine is in this process and takes microseconds."""
+    """An executor that runs calls at once, since the in-process engine takes microseconds."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """A future that is done."""
+        """Return a completed future."""
         future: Future[R] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except BaseException as fault:  # noqa: BLE001 - an executor hands every fault to whoever waits
+        except BaseException as fault:  # noqa: BLE001 - an executor passes every exception to the caller
             future.set_exception(fault)
         return future
 
 
 @dataclass
 class ModelThread:
-    """A thread as the contract sees it: items in order of arrival; None marks where one was deleted."""
+    """A thread in the model: items in order of arrival, with None for deleted ones."""
 
     created: int
     title: str | None = None
     items: list[tuple[str, ThreadItem | None]] = field(default_factory=list)
 
     def living(self) -> dict[str, ThreadItem]:
-        """The items that are there, in order."""
+        """Return the items that are not deleted, in order."""
         return {item_id: item for item_id, item in self.items if item is not None}
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Two users, three threads each, six items a thread. A subclass defines `open`, `reopen` and `close`."""
+    """Two users, three threads per user, six items per thread. Subclasses define `open`, `reopen` and `close`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.now = 10**18
-        self.behind_ns = 0  # of the process of the moment
+        self.behind_ns = 0  # of the current process
         self.model: dict[str, dict[str, ModelThread]] = {"ada": {}, "bob": {}}
         self.attachments: dict[tuple[str, str], FileAttachment] = {}
         self.unread: set[tuple[str, str]] = set()
-        self.deleted: set[tuple[str, str]] = set()  # until a late sweep: then their ids are free again
+        self.deleted: set[tuple[str, str]] = set()  # until a late sweep frees the ids
         self.store: Any = self.open()
 
     def open(self) -> Any:
-        """A store on an empty engine, its clock `self.clock`."""
+        """Return a store on an empty engine with clock `self.clock`."""
         raise NotImplementedError
 
     def reopen(self) -> Any:
-        """Another store on the same engine; the same store where a restart loses everything."""
+        """Return another store on the same engine, or the same store if a restart would lose everything."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give back what `open` took."""
+        """Release what `open` acquired."""
 
     def teardown(self) -> None:
-        """After the last step: both users' pages, whole, and the end."""
+        """Check all pages of both users, then close."""
         try:
             for user in self.model:
                 for thread in self.model[user]:
@@ -117,24 +118,24 @@ class StoreMachine(RuleBasedStateMachine):
             self.loop.close()
 
     def clock(self) -> int:
-        """Nanoseconds; every look is a microsecond later. Processes differ by SKEW_NS at most."""
+        """Return nanoseconds; each call advances by a microsecond. Processes differ by at most SKEW_NS."""
         self.now += 1000
         return self.now - self.behind_ns
 
     def run(self, operation: Awaitable[R]) -> R:
-        """The outcome of one operation."""
+        """Run an operation and return its result."""
         return self.loop.run_until_complete(operation)
 
-    def fails(self, error: type[Exception], operation: Awaitable[object]) -> None:
-        """The operation must fail so."""
+    def assert_raises(self, error: type[Exception], operation: Awaitable[object]) -> None:
+        """Assert that the operation raises this error."""
         try:
             self.run(operation)
         except error:
             return
         raise AssertionError(f"{error.__name__} was not raised")
 
-    def known(self, user: str, thread: str) -> ModelThread | None:
-        """The model's thread. A process new to a thread reads it before it writes, as every turn does."""
+    def model_of(self, user: str, thread: str) -> ModelThread | None:
+        """Return the model of a thread; a new process reads the thread before it writes, as every turn does."""
         if (user, thread) in self.unread:
             self.unread.discard((user, thread))
             self.run(self.store.load_thread_items(thread, None, 1, "desc", context_of(user)))
@@ -142,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(number=st.integers(0, 5))
     def begin(self, number: int) -> None:
-        """Both users have a thread with some items, so that few steps already meet."""
+        """Give both users a thread with some items, so that few steps already interact."""
         for user in self.model:
             self.save_thread(user=user, thread="thr_a", created=0, title=None)
             for item in range(number):
@@ -152,7 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
     def save_thread(self, user: str, thread: str, created: int, title: str | None) -> None:
         value = thread_of(thread, created_at=WHEN + timedelta(seconds=created), title=title)
         if (user, thread) in self.deleted:
-            self.fails(NotFoundError, self.store.save_thread(value, context_of(user)))
+            self.assert_raises(NotFoundError, self.store.save_thread(value, context_of(user)))
             return
         self.run(self.store.save_thread(value, context_of(user)))
         held = self.model[user].setdefault(thread, ModelThread(created))
@@ -162,7 +163,7 @@ class StoreMachine(RuleBasedStateMachine):
     def rename(self, user: str, thread: str, title: str | None) -> None:
         held = self.model[user].get(thread)
         if held is None:
-            self.fails(NotFoundError, self.store.load_thread(thread, context_of(user)))
+            self.assert_raises(NotFoundError, self.store.load_thread(thread, context_of(user)))
             return
         loaded = self.run(self.store.load_thread(thread, context_of(user)))
         assert loaded.title == held.title
@@ -171,22 +172,22 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(user=users, thread=threads, item=ids, text=texts)
     def add(self, user: str, thread: str, item: str, text: str) -> None:
-        held = self.known(user, thread)
+        held = self.model_of(user, thread)
         if held is None:
             return
         value = message_of(item, text, thread_id=thread)
-        standing = held.living().get(item)
+        current = held.living().get(item)
         adding = self.store.add_thread_item(thread, value, context_of(user))
-        if standing is not None and standing != value:
-            self.fails(ConflictError, adding)
+        if current is not None and current != value:
+            self.assert_raises(ConflictError, adding)
             return
         self.run(adding)
-        if standing is None:
+        if current is None:
             held.items = [(i, v) for i, v in held.items if i != item] + [(item, value)]
 
     @rule(user=users, thread=threads, item=ids, text=texts)
     def save_item(self, user: str, thread: str, item: str, text: str) -> None:
-        held = self.known(user, thread)
+        held = self.model_of(user, thread)
         if held is None:
             return
         value = message_of(item, text, thread_id=thread)
@@ -202,7 +203,7 @@ class StoreMachine(RuleBasedStateMachine):
         if held is not None and item in held.living():
             assert self.run(self.store.load_item(thread, item, context_of(user))) == held.living()[item]
         else:
-            self.fails(NotFoundError, self.store.load_item(thread, item, context_of(user)))
+            self.assert_raises(NotFoundError, self.store.load_item(thread, item, context_of(user)))
 
     @rule(user=users, thread=threads, item=ids)
     def delete_item(self, user: str, thread: str, item: str) -> None:
@@ -216,37 +217,39 @@ class StoreMachine(RuleBasedStateMachine):
         if self.model[user].pop(thread, None) is not None:
             self.deleted.add((user, thread))
         self.attachments = {
-            key: kept for key, kept in self.attachments.items() if (key[0], kept.thread_id) != (user, thread)
+            key: file for key, file in self.attachments.items() if (key[0], file.thread_id) != (user, thread)
         }
 
     @rule(user=users, thread=threads, limit=limits, order=orders)
     def pages(self, user: str, thread: str, limit: int, order: str) -> None:
         held = self.model[user].get(thread)
-        wanted = list(held.living()) if held else []
-        found = self.run(item_ids(self.store, thread, context_of(user), order=order, limit=limit))
-        assert found == (wanted if order == "asc" else wanted[::-1])
+        expected = list(held.living()) if held else []
+        listed = self.run(item_ids(self.store, thread, context_of(user), order=order, limit=limit))
+        assert listed == (expected if order == "asc" else expected[::-1])
 
-    @rule(user=users, thread=threads, limit=limits, order=orders, victim=st.none() | ids)
-    def pages_with_a_delete_between(self, user: str, thread: str, limit: int, order: str, victim: str | None) -> None:
-        """`victim` None is the row that serves as the cursor."""
+    @rule(user=users, thread=threads, limit=limits, order=orders, deleted_item=st.none() | ids)
+    def pages_with_a_delete_in_between(
+        self, user: str, thread: str, limit: int, order: str, deleted_item: str | None
+    ) -> None:
+        """Delete an item between two pages; None deletes the cursor's row."""
         held = self.model[user].get(thread)
         if held is None:
             return
-        wanted = list(held.living()) if order == "asc" else list(held.living())[::-1]
+        expected = list(held.living()) if order == "asc" else list(held.living())[::-1]
         first = self.run(self.store.load_thread_items(thread, None, limit, order, context_of(user)))
-        victim = victim or first.after or "msg_0"
-        self.delete_item(user=user, thread=thread, item=victim)
+        deleted_item = deleted_item or first.after or "msg_0"
+        self.delete_item(user=user, thread=thread, item=deleted_item)
         seen = [item.id for item in first.data]
-        assert seen == wanted[:limit]
+        assert seen == expected[:limit]
         if first.has_more:
             rest = self.run(self.store.load_thread_items(thread, first.after, 100, order, context_of(user)))
-            assert [item.id for item in rest.data] == [i for i in wanted[limit:] if i != victim]
+            assert [item.id for item in rest.data] == [i for i in expected[limit:] if i != deleted_item]
 
     @rule(user=users, limit=limits, order=orders)
     def list_threads(self, user: str, limit: int, order: str) -> None:
-        wanted = sorted(self.model[user], key=lambda thread: (self.model[user][thread].created, thread))
-        found = self.run(thread_ids(self.store, context_of(user), order=order, limit=limit))
-        assert found == (wanted if order == "asc" else wanted[::-1])
+        expected = sorted(self.model[user], key=lambda thread: (self.model[user][thread].created, thread))
+        listed = self.run(thread_ids(self.store, context_of(user), order=order, limit=limit))
+        assert listed == (expected if order == "asc" else expected[::-1])
 
     @rule(user=users, name=st.sampled_from(["atc_1", "atc_2"]), thread=st.none() | threads)
     def save_attachment(self, user: str, name: str, thread: str | None) -> None:
@@ -262,7 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
         if (user, name) in self.attachments:
             assert self.run(loading) == self.attachments[user, name]
         else:
-            self.fails(NotFoundError, loading)
+            self.assert_raises(NotFoundError, loading)
 
     @rule(user=users, name=st.sampled_from(["atc_1", "atc_2"]))
     def delete_attachment(self, user: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The contract of ports.NewThreads: a thread begins with its message, its lease and its key, all of them or none."""
+"""Contract of ports.NewThreads: a thread is stored with its message, its lease and its key, or not at all."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ BOUND_S = 900
 
 
 def beginning() -> RequestContext:
-    """Ada's request, whose turn begins a thread."""
+    """Return the context of a turn of Ada's that starts a thread."""
     return replace(ADA, turn=Turn(TURN, registration=Registration(KEY, lease_ms=LEASE_MS, bound_s=BOUND_S)))
 
 
@@ -26,7 +26,7 @@ async def claim(store: Any, turn_id: str = TURN) -> None:
 
 
 async def begin(store: Any, *, thread_id: str = "thr_1", text: str = "hello") -> bool:
-    """Begin a thread of Ada's with the message msg_1."""
+    """Start a thread of Ada's with the message msg_1."""
     message = message_of("msg_1", text, thread_id=thread_id)
     begun: bool = await store.begin_thread(thread_of(thread_id), message, beginning())
     return begun
@@ -57,7 +57,7 @@ async def _claim_for_another(store: Any) -> None:
 
 
 async def _nothing(_: Any) -> None:
-    """Nobody has claimed the key."""
+    """Leave the key unclaimed."""
 
 
 async def _stop(store: Any) -> None:
@@ -66,10 +66,10 @@ async def _stop(store: Any) -> None:
 
 
 OBSTACLES: dict[str, Callable[[Any], Awaitable[None]]] = {
-    "the thread is there": _save,
+    "the thread exists": _save,
     "the thread is deleted": _delete,
     "another turn has the lease": _lease,
-    "the message is there": _message,
+    "the message exists": _message,
     "another turn has the key": _claim_for_another,
     "nobody has the key": _nothing,
     "a stop is noted": _stop,
@@ -77,7 +77,7 @@ OBSTACLES: dict[str, Callable[[Any], Awaitable[None]]] = {
 
 
 async def everything(store: Any) -> list[object]:
-    """What readers see of Ada's threads, of thr_1 and of the request."""
+    """Return what readers see of Ada's threads, of thr_1 and of the request."""
     thread = None
     if "thr_1" in await thread_ids(store, ADA):
         thread = await store.load_thread("thr_1", ADA)
@@ -87,14 +87,14 @@ async def everything(store: Any) -> list[object]:
 
 
 class NewThreadsContract(LedgerCase):
-    """Subclass it with a fixture `processes` for stores of your own."""
+    """Subclass it with a fixture `processes` for other stores."""
 
     @pytest.fixture
     def store(self, processes: Processes) -> Any:
         """The store of one process."""
         return processes.store()
 
-    async def test_a_thread_begins_with_its_message_its_lease_and_its_key(
+    async def test_a_thread_starts_with_its_message_its_lease_and_its_key(
         self, processes: Processes, store: Any
     ) -> None:
         await claim(store)
@@ -109,7 +109,7 @@ class NewThreadsContract(LedgerCase):
         request = await other.ledger.load_request(KEY, context=ADA)
         assert (request.turn_id, request.thread_id, request.refusal, request.ended) == (TURN, "thr_1", None, False)
 
-    async def test_its_key_is_kept_for_as_long_as_it_is_registered(self, processes: Processes, store: Any) -> None:
+    async def test_its_key_is_kept_until_its_registration_expires(self, processes: Processes, store: Any) -> None:
         await claim(store)
         await begin(store)
         processes.clock.later(ms=BOUND_S * 1000 - 1)
@@ -118,7 +118,7 @@ class NewThreadsContract(LedgerCase):
         assert await store.ledger.load_request(KEY, context=ADA) is None
 
     @pytest.mark.parametrize("obstacle", OBSTACLES)
-    async def test_nothing_is_stored_where_something_is_in_the_way(
+    async def test_nothing_is_stored_if_there_is_an_obstacle(
         self, processes: Processes, store: Any, obstacle: str
     ) -> None:
         await OBSTACLES[obstacle](processes.store())
@@ -126,9 +126,7 @@ class NewThreadsContract(LedgerCase):
         assert not await begin(store)
         assert await everything(store) == before
 
-    async def test_what_is_in_the_way_of_another_user_is_not_in_ones_own(
-        self, processes: Processes, store: Any
-    ) -> None:
+    async def test_rows_of_another_user_are_no_obstacle(self, processes: Processes, store: Any) -> None:
         await processes.store().save_thread(thread_of(title="Bob's"), BOB)
         await claim(store)
         assert await begin(store)
@@ -148,7 +146,7 @@ class NewThreadsContract(LedgerCase):
         assert await other.ask_to_stop("thr_1", TURN, context=ADA) is not None
         assert await store.ledger.renew_lease("thr_1", TURN, lease_ms=LEASE_MS, context=ADA) == "stopped"
 
-    async def test_what_its_turn_writes_later_stands_after_the_message_and_before_the_next_turn(
+    async def test_later_writes_of_its_turn_come_after_the_message_and_before_the_next_turn(
         self, processes: Processes, store: Any
     ) -> None:
         await claim(store)
@@ -159,7 +157,7 @@ class NewThreadsContract(LedgerCase):
         await store.add_thread_item("thr_1", answer_of("msg_2", "late"), beginning())
         assert await item_ids(store, "thr_1", ADA) == ["msg_1", "msg_2", "msg_3"]
 
-    async def test_a_rename_meanwhile_survives_what_its_turn_saves(self, processes: Processes, store: Any) -> None:
+    async def test_a_concurrent_rename_survives_the_saves_of_its_turn(self, processes: Processes, store: Any) -> None:
         await claim(store)
         thread = thread_of()
         assert await store.begin_thread(thread, message_of("msg_1"), beginning())
@@ -171,9 +169,7 @@ class NewThreadsContract(LedgerCase):
         await store.save_thread(thread, beginning())
         assert (await other.load_thread("thr_1", ADA)).title == thread.title == "by hand"
 
-    async def test_a_thread_that_is_deleted_after_it_began_stays_deleted(
-        self, processes: Processes, store: Any
-    ) -> None:
+    async def test_a_thread_deleted_after_its_start_stays_deleted(self, processes: Processes, store: Any) -> None:
         await claim(store)
         await begin(store)
         await processes.store().delete_thread("thr_1", ADA)

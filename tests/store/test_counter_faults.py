@@ -1,6 +1,4 @@
-"""Each fault at each request of the counters and of the key of the day: no ceiling is passed, a correction is applied
-once, and all processes share one key.
-"""
+"""Faults at each request of counters and day keys: ceilings hold, corrections apply once, processes share one key."""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -20,19 +18,21 @@ from tests.store.tables import Aws
 
 CEILING = 1000
 BEFORE = 400
-SHARDED = 1_000_000  # of a stage: its sum is spread over rows
+SHARDED = 1_000_000  # a ceiling for the whole stage, whose sum is spread over rows
 ADDED_MAX_S = 5.0
 
 Operation = Callable[[TableCounters], Awaitable[object]]
 
 ADDITIONS: dict[str, Operation] = {
     "a user's": lambda counters: counters.add("tokens", 300, ceiling=CEILING, user_id="ada"),
-    "a user's that is too much": lambda counters: counters.add("tokens", 601, ceiling=CEILING, user_id="ada"),
+    "a user's over the ceiling": lambda counters: counters.add("tokens", 601, ceiling=CEILING, user_id="ada"),
     "the stage's": lambda counters: counters.add("tokens", 300, ceiling=SHARDED),
 }
 CORRECTIONS: dict[str, Operation] = {
-    "a user's, back": lambda counters: counters.correct("tokens", -100, ceiling=CEILING, mark="turn", user_id="ada"),
-    "a user's, more": lambda counters: counters.correct("tokens", 900, ceiling=CEILING, mark="turn", user_id="ada"),
+    "a user's, downwards": lambda counters: counters.correct(
+        "tokens", -100, ceiling=CEILING, mark="turn", user_id="ada"
+    ),
+    "a user's, upwards": lambda counters: counters.correct("tokens", 900, ceiling=CEILING, mark="turn", user_id="ada"),
     "the stage's": lambda counters: counters.correct("tokens", -100, ceiling=SHARDED, mark="turn"),
     "a second one": lambda counters: counters.correct("tokens", -50, ceiling=CEILING, mark="other", user_id="bob"),
 }
@@ -40,27 +40,27 @@ CORRECTIONS: dict[str, Operation] = {
 
 @pytest.fixture
 def aws(aws: Aws) -> Aws:
-    """New clients for each test: botocore gives a client that many retries, and gets back those that helped."""
+    """New clients for each test, because botocore limits the retries of a client."""
     return Aws()
 
 
 def counters_on(client: Any, executor: Executor | None = None) -> TableCounters:
-    """The counters of a process."""
+    """Return the counters of a process."""
     local = Local(engine=client)
     store = local.store(**({} if executor is None else {"executor": executor}))
     return TableCounters(store.table, clock=lambda: START)
 
 
 def day_keys_on(client: Any, executor: Executor | None = None) -> TableDayKeys:
-    """The keys of the day of a process."""
+    """Return the keys of the day of a process."""
     local = Local(engine=client)
     return TableDayKeys(local.store(**({} if executor is None else {"executor": executor})).table)
 
 
-async def strike(
+async def run_with_faults(
     aws: Aws, executor: Executor, operation: Operation, faults: dict[int, Fault], patch: pytest.MonkeyPatch
 ) -> tuple[object, int, Wire]:
-    """What the operation answers under `faults`, what all sums come to then, and what was sent."""
+    """Run the operation with `faults`; return its result, the total of all sums, and the wire."""
     engine = Engine()
     before = counters_on(engine)
     assert await before.add("tokens", BEFORE, ceiling=CEILING, user_id="ada")
@@ -76,54 +76,54 @@ async def strike(
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)
-async def test_a_correction_is_applied_once_whatever_strikes_it(
+async def test_a_correction_is_applied_once_whatever_fault_occurs(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    _, wanted, plain = await strike(aws, one_thread, CORRECTIONS[name], {}, monkeypatch)
+    _, wanted, plain = await run_with_faults(aws, one_thread, CORRECTIONS[name], {}, monkeypatch)
     for fault in FAULTS:
         for faults in [{number: fault} for number in range(len(plain.requests))]:
-            _, sums, wire = await strike(aws, one_thread, CORRECTIONS[name], faults, monkeypatch)
+            _, sums, wire = await run_with_faults(aws, one_thread, CORRECTIONS[name], faults, monkeypatch)
             assert sums == wanted, fault
             assert wire.waited_s <= ADDED_MAX_S
     lost: dict[int, Fault] = dict.fromkeys(range(3), "lost")
-    assert (await strike(aws, one_thread, CORRECTIONS[name], lost, monkeypatch))[1] == wanted
+    assert (await run_with_faults(aws, one_thread, CORRECTIONS[name], lost, monkeypatch))[1] == wanted
 
 
 @pytest.mark.parametrize("name", ADDITIONS)
-async def test_an_addition_passes_no_ceiling_whatever_strikes_it(
+async def test_an_addition_exceeds_no_ceiling_whatever_fault_occurs(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """One whose answer was lost may count twice, and is then refused where it does not fit a second time."""
-    answer, once, plain = await strike(aws, one_thread, ADDITIONS[name], {}, monkeypatch)
+    """An addition whose answer was lost may count twice, and is refused if it does not fit a second time."""
+    answer, once, plain = await run_with_faults(aws, one_thread, ADDITIONS[name], {}, monkeypatch)
     amount = once - 2 * BEFORE + 10
     for fault in FAULTS:
         for number in range(len(plain.requests)):
-            struck, sums, wire = await strike(aws, one_thread, ADDITIONS[name], {number: fault}, monkeypatch)
+            outcome, sums, wire = await run_with_faults(aws, one_thread, ADDITIONS[name], {number: fault}, monkeypatch)
             assert wire.waited_s <= ADDED_MAX_S
             if fault in ("lost", "timeout"):
                 assert sums in (once, once + amount)
-                assert struck == answer or not struck
+                assert outcome == answer or not outcome
             else:
-                assert (struck, sums) == (answer, once), fault
+                assert (outcome, sums) == (answer, once), fault
 
 
-async def test_the_switch_is_read_whatever_strikes_it(
+async def test_the_switch_is_read_whatever_fault_occurs(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault in FAULTS:
-        answer, _, _ = await strike(aws, one_thread, lambda c: c.switched_off(), {0: fault}, monkeypatch)
+        answer, _, _ = await run_with_faults(aws, one_thread, lambda c: c.switched_off(), {0: fault}, monkeypatch)
         assert answer == "closed"
 
 
 @pytest.mark.parametrize("name", ADDITIONS | CORRECTIONS)
-async def test_a_table_that_stays_down_is_an_error_of_ours(
+async def test_a_table_that_stays_down_raises_unavailable_error(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     operation = (ADDITIONS | CORRECTIONS)[name]
     for fault in ("throttle", "500", "reset", "timeout"):
         every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         with pytest.raises(UnavailableError):
-            await strike(aws, one_thread, operation, every, monkeypatch)
+            await run_with_faults(aws, one_thread, operation, every, monkeypatch)
 
 
 @pytest.mark.parametrize("is_set", [False, True], ids=["first of the day", "later"])

@@ -1,6 +1,4 @@
-"""A turn in one process, a user in another: whatever the order of their requests, deleted stays deleted, and a rename
-by the user is never lost.
-"""
+"""Interleavings of a turn with a user's delete or rename: deleted stays deleted, and the user's title is never lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +23,7 @@ from lambda_src.dev.store_contract.samples import (
 from lambda_src.errors import ConflictError
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.store.interleaved import Held, interleave, schedules
+from tests.store.interleaved import HeldExecutor, interleave, schedules
 from tests.store.local import Local
 from tests.store.sweeping import finish
 
@@ -39,7 +37,7 @@ Actions = Callable[[DynamoDBStore], Awaitable[None]]
 
 
 async def rename(store: DynamoDBStore) -> None:
-    """What ChatKit does for threads.update."""
+    """Do what ChatKit does for threads.update."""
     with suppress(NotFoundError):
         thread = await store.load_thread("thr_1", ADA)
         thread.title = "By hand"
@@ -47,30 +45,32 @@ async def rename(store: DynamoDBStore) -> None:
 
 
 async def delete(store: DynamoDBStore) -> None:
-    """What ChatKit does for threads.delete."""
+    """Do what ChatKit does for threads.delete."""
     await store.delete_thread("thr_1", ADA)
 
 
 async def stop(store: DynamoDBStore) -> None:
-    """The Stop button."""
+    """Press the stop button."""
     await store.ledger.ask_to_stop("thr_1", TURN.id, context=ADA)
 
 
 async def retry(store: DynamoDBStore) -> None:
-    """A regenerate: it takes the lease, removes the answer and writes another."""
-    mine = replace(ADA, turn=Turn("turn-of-retry-0001"))
+    """Regenerate: take the lease, remove the answer and write another."""
+    retry_context = replace(ADA, turn=Turn("turn-of-retry-0001"))
     with suppress(NotFoundError):
-        thread = await store.load_thread("thr_1", mine)
-        await store.ledger.take_lease("thr_1", "turn-of-retry-0001", lease_ms=LEASE_MS, context=mine)
-        await store.delete_thread_item("thr_1", "msg_2", mine)
-        await store.add_thread_item("thr_1", answer_of("msg_3", "again"), mine)
+        thread = await store.load_thread("thr_1", retry_context)
+        await store.ledger.take_lease("thr_1", "turn-of-retry-0001", lease_ms=LEASE_MS, context=retry_context)
+        await store.delete_thread_item("thr_1", "msg_2", retry_context)
+        await store.add_thread_item("thr_1", answer_of("msg_3", "again"), retry_context)
         thread.title = thread.title or "By machine, again"
-        await store.save_thread(thread, mine)
+        await store.save_thread(thread, retry_context)
 
 
-async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, at_once: bool, dies_after: int) -> None:
-    """The first turn of a new thread; `begun` when that is saved. `upstream` continues with an unknown object;
-    `at_once`: the thread is saved with its message and its lease.
+async def turn(store: DynamoDBStore, started: asyncio.Event, *, upstream: bool, at_once: bool, dies_after: int) -> None:
+    """Run the first turn of a new thread, and set `started` when it is saved.
+
+    With `upstream`, it continues with a thread object that the store does not know. With `at_once`, the thread is saved
+    together with its message and its lease.
     """
     thread = thread_of(title=None)
     items: Page[Any] = Page()
@@ -79,7 +79,7 @@ async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, at
         assert await store.begin_thread(thread, message_of(), IN_A_TURN)
     else:
         await store.save_thread(thread, IN_A_TURN)
-    begun.set()
+    started.set()
     if upstream:
         thread = Thread(id="thr_1", created_at=WHEN, items=items)
     steps: list[Callable[[], Awaitable[Any]]] = [
@@ -95,7 +95,7 @@ async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, at
         instead_of, title = titles.get(number, (None, None))
         if title is not None and thread.title == instead_of:
             thread.title = title
-        # A turn whose thread is gone ends, and so does one that saves an unknown object: one that continues is worse.
+        # A turn would end at these errors; that it continues here is the worse case.
         with suppress(NotFoundError, ConflictError):
             await step()
 
@@ -120,19 +120,19 @@ def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_afte
     deleted, renamed = delete in actions, rename in actions and not upstream
 
     async def once(schedule: list[int]) -> list[int]:
-        local, here, there = Local(), Held(), Held()
-        begun = asyncio.Event()
-        mine, theirs = local.store(executor=here), local.store(executor=there)
+        local, turn_executor, user_executor = Local(), HeldExecutor(), HeldExecutor()
+        started = asyncio.Event()
+        turn_store, user_store = local.store(executor=turn_executor), local.store(executor=user_executor)
 
         async def answering() -> None:
-            await turn(mine, begun, upstream=upstream, at_once=at_once, dies_after=dies_after)
+            await turn(turn_store, started, upstream=upstream, at_once=at_once, dies_after=dies_after)
 
         async def acting() -> None:
-            await begun.wait()
+            await started.wait()
             for action in actions:
-                await action(theirs)
+                await action(user_store)
 
-        choices = await interleave(schedule, (here, answering), (there, acting))
+        choices = await interleave(schedule, (turn_executor, answering), (user_executor, acting))
         fresh = local.store()
         if deleted:
             await assert_gone(fresh)
@@ -143,12 +143,12 @@ def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_afte
             assert (await fresh.load_thread("thr_1", ADA)).title == "By hand"
         return choices
 
-    seen = sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=5_000))
+    seen = sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), limit=5_000))
     assert seen > 1
 
 
 async def assert_gone(store: DynamoDBStore) -> None:
-    """Nothing of the thread is listed, loaded, exported or paged."""
+    """Check that nothing of the thread is listed, loaded, exported or paged."""
     assert await thread_ids(store, ADA) == []
     assert [record async for record in store.export_user(ADA)] == []
     assert await item_ids(store, "thr_1", ADA) == []

@@ -1,4 +1,4 @@
-"""Deletes: gone for the user after one write, gone from table and bucket after a sweep that may die anywhere."""
+"""Deletes: invisible to the user after one write, removed by a sweep that may be killed at any request."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S
 from tests.store.dying import KilledError, dying_after
-from tests.store.interleaved import Held, interleave, schedules
+from tests.store.interleaved import HeldExecutor, interleave, schedules
 from tests.store.local import Local, populate
 from tests.store.sweeping import finish, never
 
@@ -36,8 +36,8 @@ async def test_a_thread_of_10_000_items_is_gone_after_one_write_and_cleared_by_t
     assert [key[1] for key in local.engine.rows] == ["ATTACHMENT#atc_free"]
 
 
-async def test_a_sweep_that_dies_at_any_request_is_finished_by_the_next() -> None:
-    """Each run dies one request later than the one before, until one does not die at all."""
+async def test_a_sweep_that_is_killed_at_any_request_is_finished_by_the_next() -> None:
+    """Each run is killed one request later than the one before, until one is not killed at all."""
     deaths = 0
     while True:
         local = Local()
@@ -53,7 +53,7 @@ async def test_a_sweep_that_dies_at_any_request_is_finished_by_the_next() -> Non
 
 
 async def _dies_after(local: Local, requests: int) -> bool:
-    """Whether a sweep of two passes died after so many requests to table and bucket."""
+    """Run a sweep of two passes; return whether it was killed after `requests` requests to table and bucket."""
     dying = dying_after(local, requests)
     try:
         await finish(dying, dying.store())
@@ -62,13 +62,13 @@ async def _dies_after(local: Local, requests: int) -> bool:
     return False
 
 
-async def test_a_sweep_stops_when_it_is_told_to_and_goes_on_later() -> None:
+async def test_a_sweep_stops_when_asked_to_and_continues_later() -> None:
     local = Local()
     store = local.store()
     await populate(store, threads=1, items=3_000)
     await store.delete_thread("thr_0", ADA)
-    looks = iter([False, False, False])
-    await store.sweep(stop=lambda: next(looks, True))
+    checks = iter([False, False, False])
+    await store.sweep(stop=lambda: next(checks, True))
     assert any(key[1].startswith("ITEM#") for key in local.engine.rows)
     await finish(local, store)
     assert [key[1] for key in local.engine.rows] == ["ATTACHMENT#atc_free"]
@@ -193,18 +193,18 @@ async def test_a_thread_with_the_longest_ids_can_be_deleted() -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_a_delete_between_a_cursor_and_its_page_leaves_no_entry_that_is_not_an_item(order: str) -> None:
+def test_a_delete_between_a_cursor_and_its_page_leaves_no_entry_without_an_item(order: str) -> None:
     async def once(schedule: list[int]) -> list[int]:
-        local, here, there = Local(), Held(), Held()
+        local, reading, deleting = Local(), HeldExecutor(), HeldExecutor()
         await populate(local.store(), threads=1)
         first = await local.store().load_thread_items("thr_0", None, 2, order, ADA)
-        reader, other = local.store(executor=here), local.store(executor=there)
+        reader, other = local.store(executor=reading), local.store(executor=deleting)
 
-        async def page() -> None:
+        async def load_page() -> None:
             with suppress(NotFoundError):
-                shown = (await reader.load_thread_items("thr_0", first.after, 10, order, ADA)).data
-                assert len(shown) in (0, 2)
+                page = (await reader.load_thread_items("thr_0", first.after, 10, order, ADA)).data
+                assert len(page) in (0, 2)
 
-        return await interleave(schedule, (here, page), (there, lambda: other.delete_thread("thr_0", ADA)))
+        return await interleave(schedule, (reading, load_page), (deleting, lambda: other.delete_thread("thr_0", ADA)))
 
-    assert sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=100)) >= 3
+    assert sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), limit=100)) >= 3

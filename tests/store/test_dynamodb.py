@@ -1,4 +1,4 @@
-"""DynamoDBStore against the contract, on moto, on a table made from the committed template."""
+"""DynamoDBStore against the contract, on moto, with a table made from the committed template."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ ADA = context_of("ada")
 
 
 class TestDynamoDBStore(StoreContract, ErasureContract, UnreadableContract):
-    """All of it."""
+    """Run the contract."""
 
     @pytest.fixture
     def store(self, dynamodb_store: DynamoDBStore) -> DynamoDBStore:
-        """On an empty table, with a bucket."""
+        """A store on an empty table, with a bucket."""
         return dynamodb_store
 
     @pytest.fixture
     def spoil(self, aws: Aws, table: str) -> Any:
-        """A newer release wrote it."""
+        """Mark a thread as written by a newer release."""
 
         async def spoil(thread_id: str) -> None:
             aws.dynamodb.update_item(
@@ -49,7 +49,7 @@ def test_the_deployed_table_is_the_one_that_keys_describe() -> None:
     assert deployed_ttl_attribute() == keys.TTL_ATTRIBUTE
 
 
-async def test_without_a_bucket_what_is_too_large_is_refused_and_nothing_is_lost(aws: Aws, table: str) -> None:
+async def test_without_a_bucket_large_items_are_refused_and_nothing_is_lost(aws: Aws, table: str) -> None:
     store = DynamoDBStore(aws.dynamodb, table)
     await store.save_thread(thread_of(), ADA)
     await store.add_thread_item("thr_1", message_of("msg_1", "before"), ADA)

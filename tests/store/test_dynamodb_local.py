@@ -1,6 +1,6 @@
-"""DynamoDBStore on AWS's own DynamoDB Local: optional, because its licence is AWS's and it needs Java and npm.
+"""DynamoDBStore on AWS's own DynamoDB Local: optional, because of its licence, and because it needs Java and npm.
 
-Collected only when CHAT_DYNAMODB_LOCAL=1 (`make test-dynamodb-local`), and then it fails without its engine.
+Collected only when CHAT_DYNAMODB_LOCAL=1 (`make test-dynamodb-local`); it then fails without the engine.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.store.dying import Dying
+from tests.store.dying import DyingProcess
 from tests.store.dynamodb_local import dynamodb_local
 from tests.store.handover_races import RIVALS, race
 from tests.store.tables import Aws, moto_aws
@@ -27,17 +27,17 @@ def aws() -> Iterator[Aws]:
 
 
 class TestDynamoDBStoreOnDynamoDBLocal(StoreContract):
-    """All of it."""
+    """Run the contract."""
 
     @pytest.fixture
     def store(self, aws: Aws, table: str, bucket: str) -> DynamoDBStore:
-        """On an empty table, with a bucket."""
+        """A store on an empty table, with a bucket."""
         return DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
 
 
 @pytest.mark.parametrize(("size", "fits"), [(190_000, True), (250_000, False)])
-def test_an_index_that_projects_all_halves_the_row(aws: Aws, table: str, size: int, fits: bool) -> None:
-    """moto and MiniStack take 400 KB; AWS counts the index's copy too, and so does tests/store/engine/strict.py."""
+def test_an_index_that_projects_everything_halves_the_row(aws: Aws, table: str, size: int, fits: bool) -> None:
+    """moto and MiniStack accept 400 KB; AWS also counts the index's copy, as does tests/store/engine/strict.py."""
     row: Any = {"pk": {"S": "p"}, "sk": {"S": "s"}, "order": {"S": "o"}, "payload": {"B": b"x" * size}}
     if fits:
         aws.dynamodb.put_item(TableName=table, Item=row)
@@ -48,14 +48,14 @@ def test_an_index_that_projects_all_halves_the_row(aws: Aws, table: str, size: i
 
 @pytest.mark.parametrize("rivals", RIVALS)
 @pytest.mark.parametrize("requests", range(0, 48, 3))
-async def test_two_hand_overs_at_once_one_of_them_killed_leave_one_owner(
+async def test_of_two_concurrent_hand_overs_with_one_killed_one_owner_remains(
     aws: Aws, table: str, bucket: str, rivals: str, requests: int
 ) -> None:
     def store(client: Any = aws.dynamodb, s3: Any = aws.s3) -> DynamoDBStore:
         return DynamoDBStore(client, table, bucket=bucket, s3=s3)
 
-    async def at_once(one: Callable[[], Awaitable[None]], two: Callable[[], Awaitable[None]]) -> None:
-        await asyncio.gather(one(), two())
+    async def run_both(first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.gather(first(), second())
 
-    dying = Dying(requests)
-    await race(store, store(dying.client(aws.dynamodb), dying.client(aws.s3)), store(), RIVALS[rivals], at_once)
+    dying = DyingProcess(requests)
+    await race(store, store(dying.client(aws.dynamodb), dying.client(aws.s3)), store(), RIVALS[rivals], run_both)

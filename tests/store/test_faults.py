@@ -1,4 +1,4 @@
-"""Every request of the store, struck by every fault, one at a time: nothing acknowledged is lost, nothing doubled."""
+"""Every fault at every request of the store, one at a time: nothing acknowledged is lost, nothing is duplicated."""
 
 import threading
 import time
@@ -42,12 +42,12 @@ Operation = Callable[[DynamoDBStore], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Case:
-    """An operation, and the ids of the owner's thread's items when it was acknowledged."""
+    """An operation, and the ids of the items in the owner's thread once it was acknowledged."""
 
     run: Operation
     after: list[str]
     owner: RequestContext = ADA
-    later_s: int = 0  # how much time has passed since the thread was written
+    later_s: int = 0  # time since the thread was written
     thread_id: str = "thr_1"
 
 
@@ -83,7 +83,7 @@ async def _begin_thread(store: DynamoDBStore) -> None:
 
 
 async def _nothing(_: str) -> None:
-    """No bytes to copy."""
+    """Copy nothing: there are no bytes."""
 
 
 async def _import(store: DynamoDBStore) -> None:
@@ -125,14 +125,14 @@ CASES: dict[str, Case] = {
 }
 
 
-def direct(aws: Aws, engine: Engine, bucket: str, executor: Executor) -> DynamoDBStore:
-    """A store that reaches the engine past the wire: for what comes before and after the faults."""
+def direct_store(aws: Aws, engine: Engine, bucket: str, executor: Executor) -> DynamoDBStore:
+    """Return a store that bypasses the wire, for use before and after the faults."""
     client: Any = engine
     return DynamoDBStore(client, "table", bucket=bucket, s3=aws.s3, executor=executor)
 
 
 async def seed(store: DynamoDBStore) -> None:
-    """One thread: three messages, an open workflow, an offloaded message, an attachment."""
+    """Add a thread with three messages, an open workflow, an offloaded message and an attachment."""
     await store.save_thread(thread_of(), ADA)
     for number in range(3):
         await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
@@ -141,7 +141,7 @@ async def seed(store: DynamoDBStore) -> None:
     await store.save_attachment(file_of(thread_id="thr_1"), ADA)
 
 
-async def strike(
+async def run_with_faults(
     aws: Aws,
     executor: Executor,
     case: Case,
@@ -150,10 +150,10 @@ async def strike(
     *,
     bucket: str | None = None,
 ) -> tuple[Wire, bool, DynamoDBStore]:
-    """Run the case under `faults`; the wire, whether it was acknowledged, and a store to look at what is there now."""
+    """Run the case with `faults`; return the wire, whether it was acknowledged, and a store to inspect the result."""
     engine = Engine()
     bucket = bucket or aws.bucket()
-    plain = direct(aws, engine, bucket, executor)
+    plain = direct_store(aws, engine, bucket, executor)
     await seed(plain)
     store = DynamoDBStore(
         aws.dynamodb,
@@ -175,19 +175,19 @@ async def strike(
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_at_any_request_loses_and_doubles_nothing(
+async def test_a_fault_at_any_request_loses_and_duplicates_nothing(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault
 ) -> None:
     case = CASES[name]
-    plain, acknowledged, store = await strike(aws, one_thread, case, {}, monkeypatch)
+    plain, acknowledged, store = await run_with_faults(aws, one_thread, case, {}, monkeypatch)
     assert acknowledged
     assert await item_ids(store, case.thread_id, case.owner, limit=2) == case.after
     for number in range(len(plain.requests)):
-        wire, acknowledged, store = await strike(aws, one_thread, case, {number: fault}, monkeypatch)
+        wire, acknowledged, store = await run_with_faults(aws, one_thread, case, {number: fault}, monkeypatch)
         assert wire.waited_s <= ADDED_MAX_S
-        found = await item_ids(store, case.thread_id, case.owner, limit=2)
+        after = await item_ids(store, case.thread_id, case.owner, limit=2)
         assert acknowledged, f"one fault is survived: {fault} at request {number} of {plain.operations}"
-        assert found == case.after
+        assert after == case.after
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -196,33 +196,33 @@ async def test_a_fault_at_any_request_of_a_sweep_leaves_no_object_behind_and_rem
 ) -> None:
     orphan = "offload/ada/thr_1/msg_big/orphan"
     for name, kept in (("delete_thread and sweep_thread", 0), ("sweep_orphans", 1)):
-        plain, _, _ = await strike(aws, one_thread, CASES[name], {}, monkeypatch)
+        plain, _, _ = await run_with_faults(aws, one_thread, CASES[name], {}, monkeypatch)
         for number in range(len(plain.requests)):
             bucket = aws.bucket()
             aws.s3.put_object(Bucket=bucket, Key=orphan, Body=b"x")
-            await strike(aws, one_thread, CASES[name], {number: fault}, monkeypatch, bucket=bucket)
+            await run_with_faults(aws, one_thread, CASES[name], {number: fault}, monkeypatch, bucket=bucket)
             objects = [entry["Key"] for entry in aws.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
             assert orphan not in objects, f"{name}: {fault} at request {number}"
             assert len(objects) == kept
 
 
-async def test_a_service_that_stays_down_is_an_error_of_ours(
+async def test_a_service_that_stays_down_raises_a_chat_error(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault in ("throttle", "500", "reset", "timeout"):
         every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         for case in CASES.values():
-            _, acknowledged, store = await strike(aws, one_thread, case, every, monkeypatch)
+            _, acknowledged, store = await run_with_faults(aws, one_thread, case, every, monkeypatch)
             assert not acknowledged
             assert await item_ids(store, "thr_1", ADA) == BEFORE
 
 
-async def test_a_write_that_never_answers_is_recognised_when_it_is_tried_again(
+async def test_a_write_without_an_answer_is_recognised_when_retried(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All four attempts are applied and lost; the caller tries again: one item, once."""
+    """All four attempts are applied, but their answers are lost; the caller tries again: one item."""
     lost: dict[int, Fault] = dict.fromkeys(range(4), "lost")
-    _, acknowledged, store = await strike(aws, one_thread, CASES["add_thread_item"], lost, monkeypatch)
+    _, acknowledged, store = await run_with_faults(aws, one_thread, CASES["add_thread_item"], lost, monkeypatch)
     assert not acknowledged
     await store.add_thread_item("thr_1", message_of("msg_9"), ADA)
     assert await item_ids(store, "thr_1", ADA) == [*BEFORE, "msg_9"]
@@ -231,7 +231,7 @@ async def test_a_write_that_never_answers_is_recognised_when_it_is_tried_again(
 async def test_a_call_that_hangs_ends_within_the_budget(
     aws: Aws, table: str, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The budget bounds what botocore's own time-outs do not: here an executor whose one thread is busy."""
+    """The budget also limits what botocore's time-outs do not: here an executor whose one thread is busy."""
     monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", 0.01)
     store = DynamoDBStore(aws.dynamodb, table, executor=one_thread)
     released = threading.Event()

@@ -1,4 +1,4 @@
-"""A guest's threads become a user's: the contract on every engine, and deaths at any request to the table."""
+"""A guest's threads are handed over to a user: the contract on every engine, and kills at any request."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -19,8 +19,8 @@ from tests.store.handover_contract import (
     HandoverContract,
     TurnsAndHandoverContract,
     claims,
+    fill_guest,
     hand_over_all,
-    move_in,
     records_of,
 )
 from tests.store.local import Local
@@ -28,7 +28,7 @@ from tests.store.postgres import migrated, postgres, sessions_of
 
 
 class TestMemory(HandoverContract, TurnsAndHandoverContract):
-    """In dictionaries."""
+    """MemoryStore."""
 
     @pytest.fixture
     def store(self) -> MemoryStore:
@@ -36,7 +36,7 @@ class TestMemory(HandoverContract, TurnsAndHandoverContract):
 
 
 class TestStrictEngine(HandoverContract, TurnsAndHandoverContract):
-    """DynamoDBStore on the engine of this process."""
+    """DynamoDBStore on the strict engine."""
 
     @pytest.fixture
     def store(self) -> DynamoDBStore:
@@ -67,32 +67,32 @@ class TestPostgres(HandoverContract):
             yield PostgresStore(sessions_of(engine))
 
 
-async def furnished() -> tuple[Local, list[Any]]:
-    """A guest's two threads with large items, and what the user is to have in the end."""
+async def populated() -> tuple[Local, list[Any]]:
+    """Return two threads of a guest with large items, and the records that the user should have in the end."""
     local = Local()
-    await move_in(local.store(), large=True)
-    wanted = [record for record in await records_of(local.store(), GUEST) if record["id"] != "atc_free"]
-    return local, wanted
+    await fill_guest(local.store(), large=True)
+    expected = [record for record in await records_of(local.store(), GUEST) if record["id"] != "atc_free"]
+    return local, expected
 
 
 async def finish_sweeps(local: Local) -> None:
-    """Both passes of a sweep."""
+    """Run both passes of a sweep."""
     await local.store().sweep(stop=lambda: False)
     local.later(LATE_WRITES_S)
     await local.store().sweep(stop=lambda: False)
 
 
 def traces(local: Local) -> list[tuple[str, str]]:
-    """What is left of the guest's, but for the claim and the file that belonged to no thread."""
-    known = {keys.CLAIMED, keys.attachment_sort("atc_free")}
-    return [key for key in local.engine.rows if key[0].startswith("USER#guest") and key[1] not in known]
+    """Return the guest's remaining rows, except for the claim and the file without a thread."""
+    ignored = {keys.CLAIMED, keys.attachment_sort("atc_free")}
+    return [key for key in local.engine.rows if key[0].startswith("USER#guest") and key[1] not in ignored]
 
 
-async def test_a_handover_that_dies_at_any_request_is_finished_by_the_next() -> None:
-    """Each run dies one request later than the one before. Meanwhile the user sees whole threads or none."""
+async def test_a_handover_that_is_killed_at_any_request_is_finished_by_the_next() -> None:
+    """Each run is killed one request later than the one before. Meanwhile the user sees whole threads or none."""
     deaths = 0
     while True:
-        local, wanted = await furnished()
+        local, expected = await populated()
         died = False
         try:
             await hand_over_all(dying_after(local, deaths).store())
@@ -100,12 +100,12 @@ async def test_a_handover_that_dies_at_any_request_is_finished_by_the_next() -> 
             died = True
             for thread_id in await thread_ids(local.store(), ANN):
                 seen = [record for record in await records_of(local.store(), ANN) if thread_id in str(record)]
-                assert seen == [record for record in wanted if thread_id in str(record)]
+                assert seen == [record for record in expected if thread_id in str(record)]
         await hand_over_all(local.store())
-        assert await records_of(local.store(), ANN) == wanted
+        assert await records_of(local.store(), ANN) == expected
         assert await claims(local.store()) == []
         await finish_sweeps(local)
-        assert await records_of(local.store(), ANN) == wanted
+        assert await records_of(local.store(), ANN) == expected
         assert traces(local) == []
         assert not any("/guest/" in name for name in local.objects.kept)
         if not died:
@@ -113,8 +113,8 @@ async def test_a_handover_that_dies_at_any_request_is_finished_by_the_next() -> 
         deaths += 1
 
 
-async def test_a_thread_that_the_guest_deletes_in_the_middle_leaves_nothing_with_the_user() -> None:
-    local, _ = await furnished()
+async def test_a_thread_deleted_by_the_guest_during_the_handover_leaves_the_user_nothing() -> None:
+    local, _ = await populated()
     store = local.store()
 
     class Deleting(Files):
@@ -127,12 +127,12 @@ async def test_a_thread_that_the_guest_deletes_in_the_middle_leaves_nothing_with
     assert not any("ann" in key[0] for key in local.engine.rows)
 
 
-async def test_a_second_mover_who_comes_late_undoes_nothing() -> None:
-    local, _ = await furnished()
+async def test_a_late_second_handover_undoes_nothing() -> None:
+    local, _ = await populated()
     store = local.store()
 
     class Late(Files):
-        """While this one copies, another finishes, and the user deletes an item."""
+        """While this hand-over copies, another one finishes, and the user deletes an item."""
 
         async def __call__(self, attachment_id: str) -> None:
             if not self.copied:

@@ -1,4 +1,4 @@
-"""Both ledgers against the contract: in dictionaries, and on DynamoDB in two engines of this process."""
+"""Both ledgers against the contract: in memory, and on DynamoDB in the strict engine and in moto."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -17,30 +17,30 @@ from tests.store.tables import Aws
 
 
 class TestMemoryLedger(LedgerContract):
-    """MemoryStores beside each other."""
+    """MemoryStores that share their rows."""
 
     @pytest.fixture
     def processes(self) -> Processes:
-        """Empty ones."""
+        """Processes without rows."""
         first = MemoryStore()
         return Processes(lambda clock: MemoryStore(beside=first, clock=clock))
 
 
 class TestOnTheStrictEngine(LedgerContract):
-    """DynamoDBStores on one table of the engine in this process."""
+    """DynamoDBStores on one table of the strict engine."""
 
     @pytest.fixture
     def processes(self) -> Processes:
-        """On an empty table."""
+        """Processes on an empty table."""
         engine: Any = Engine()
         return Processes(lambda clock: DynamoDBStore(engine, "table", clock=clock, executor=Inline()))
 
 
 class TestOnMoto(LedgerContract):
-    """DynamoDBStores on one table in moto, which is made as strict as AWS."""
+    """DynamoDBStores on one table in moto, which the wire makes as strict as AWS."""
 
     @pytest.fixture
     def processes(self, aws: Aws, table: str, one_thread: Executor) -> Iterator[Processes]:
-        """On an empty table."""
+        """Processes on an empty table."""
         with Wire().on(aws.dynamodb):
             yield Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock, executor=one_thread))

@@ -24,5 +24,5 @@ class TestOnDynamoDBLocal(LedgerContract, NewThreadsContract):
 
     @pytest.fixture
     def processes(self, aws: Aws, table: str) -> Processes:
-        """On an empty table."""
+        """Processes on an empty table."""
         return Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock))

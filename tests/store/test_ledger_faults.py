@@ -1,4 +1,4 @@
-"""Every request of the ledger, struck by every fault: the same answer and the same rows as without it."""
+"""Every fault at every request of the ledger: the same answer and the same rows as without it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -61,36 +61,38 @@ CASES: dict[str, Operation] = {
     "take_lease of a new thread": _take("thr_new"),
     "take_lease from a running turn": _take("thr_running"),
     "take_lease from an ended turn": _take("thr_ended"),
-    "take_lease from a turn that folded nothing yet": _take("thr_twice"),
+    "take_lease from a turn that recovered nothing yet": _take("thr_twice"),
     "renew_lease": _renew("thr_running", "one"),
     "renew_lease of a stopped turn": _renew("thr_stopped", "one"),
     "renew_lease of a superseded turn": _renew("thr_twice", "one"),
     "end_lease": lambda ledger: ledger.end_lease("thr_running", "one", context=ADA),
     "end_lease of a superseded turn": lambda ledger: ledger.end_lease("thr_twice", "one", context=ADA),
     "ask_to_stop": lambda ledger: ledger.ask_to_stop("thr_running", None, context=ADA),
-    "ask_to_stop of a turn that is over": lambda ledger: ledger.ask_to_stop("thr_ended", None, context=ADA),
+    "ask_to_stop of an ended turn": lambda ledger: ledger.ask_to_stop("thr_ended", None, context=ADA),
     "load_turn": lambda ledger: ledger.load_turn("thr_running", context=ADA),
     "append_journal": _append(3),
-    "append_journal of a number that is there": _append(0),
+    "append_journal of an existing number": _append(0),
     "read_journal": _journal,
     "claim_request": _claim("free"),
-    "claim_request of a key that is taken": _claim("taken"),
-    "claim_request of a key that is over": _claim("over"),
+    "claim_request of a taken key": _claim("taken"),
+    "claim_request of an expired key": _claim("expired"),
     "load_request": lambda ledger: ledger.load_request("taken", context=ADA),
     "bind_request": _bind("taken", "one"),
-    "claim_request of a refused one": _claim("refused"),
-    "claim_request of one that is over": lambda ledger: ledger.claim_request(
+    "claim_request of a refused key": _claim("refused"),
+    "claim_request in place of an ended turn": lambda ledger: ledger.claim_request(
         "bound", "mine", body_hash=BODY, ttl_s=60, instead_of="one", context=ADA
     ),
     "bind_request after a stop": _bind("stopped", "one"),
     "refuse_request": lambda ledger: ledger.refuse_request("taken", "one", "no", context=ADA),
     "end_request": lambda ledger: ledger.end_request("bound", "one", ttl_s=5, context=ADA),
     "stop_request": lambda ledger: ledger.stop_request("taken", "one", turn_id="one", ttl_s=60, context=ADA),
-    "stop_request of a bound one": lambda ledger: ledger.stop_request(
+    "stop_request of a bound key": lambda ledger: ledger.stop_request(
         "bound", "one", turn_id="one", ttl_s=60, context=ADA
     ),
-    "stop_request of nobody's": lambda ledger: ledger.stop_request("free", "name", turn_id=None, ttl_s=60, context=ADA),
-    "bind_request of a key that nobody claimed": _bind("free", "mine"),
+    "stop_request of an unclaimed key": lambda ledger: ledger.stop_request(
+        "free", "name", turn_id=None, ttl_s=60, context=ADA
+    ),
+    "bind_request of an unclaimed key": _bind("free", "mine"),
     "bind_request of another turn's key": _bind("taken", "mine"),
     "release_request": lambda ledger: ledger.release_request("taken", "one", context=ADA),
     "spend_quota": lambda ledger: ledger.spend_quota("mine", TWO_RUNNING, context=ADA),
@@ -102,8 +104,8 @@ CASES: dict[str, Operation] = {
 
 
 async def seed(ledger: TurnLedger, clock: Clock) -> None:
-    """Turns in every state, a journal, keys, and a quota that only crashed turns fill."""
-    await _claim("over")(ledger)
+    """Add turns in every state, a journal, keys, and a quota that is used up by crashed turns only."""
+    await _claim("expired")(ledger)
     for number in range(2):
         await ledger.spend_quota(f"crashed-{number}", TWO_RUNNING, context=ADA)
     clock.later(ms=1_000_000)
@@ -123,7 +125,7 @@ async def seed(ledger: TurnLedger, clock: Clock) -> None:
 
 
 class Table:
-    """One table on the engine of this process, already seeded, and its time."""
+    """A table on the strict engine, with its clock."""
 
     def __init__(self) -> None:
         self.engine = Engine()
@@ -131,22 +133,22 @@ class Table:
 
     @classmethod
     async def seeded(cls) -> "Table":
-        """With turns in every state."""
+        """Return a table with turns in every state."""
         table = cls()
         await seed(table.ledger(), table.clock)
         return table
 
     def store(self, client: Any = None, executor: Executor | None = None) -> DynamoDBStore:
-        """A process's store: past the wire, or through `client`."""
-        reached: Any = client or self.engine
-        return DynamoDBStore(reached, "table", clock=self.clock, executor=executor or Inline())
+        """Return a process's store, which uses the engine directly or through `client`."""
+        used_client: Any = client or self.engine
+        return DynamoDBStore(used_client, "table", clock=self.clock, executor=executor or Inline())
 
     def ledger(self, client: Any = None, executor: Executor | None = None) -> TurnLedger:
-        """Its ledger."""
+        """Return the ledger of such a store."""
         return self.store(client, executor).ledger
 
     def rows(self) -> dict[tuple[str, str], Any]:
-        """What is kept, but for the marks that each call makes for itself."""
+        """Return the rows without the marks, which differ for each call."""
         rows = deepcopy(self.engine.rows)
         for row in rows.values():
             row.pop(turn_rows.MARK, None)
@@ -155,14 +157,14 @@ class Table:
 
 @pytest.fixture
 def aws(aws: Aws) -> Aws:
-    """New clients for each test: botocore gives a client that many retries, and gets back those that helped."""
+    """New clients for each test, because botocore limits the retries of a client."""
     return Aws()
 
 
-async def strike(
+async def run_with_faults(
     aws: Aws, executor: Executor, operation: Operation, faults: dict[int, Fault], patch: pytest.MonkeyPatch
 ) -> tuple[object, Table, Wire]:
-    """What the operation answers under `faults`, what is kept then, and what was sent."""
+    """Run the operation with `faults`; return its result, the table and the wire."""
     table = await Table.seeded()
     wire = Wire(faults=faults, engine=table.engine)
     with no_waiting(wire, patch.setattr), wire.on(aws.dynamodb):
@@ -173,11 +175,11 @@ async def strike(
 async def test_a_fault_at_any_request_changes_neither_answer_nor_rows(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    answer, table, plain = await strike(aws, one_thread, CASES[name], {}, monkeypatch)
+    answer, table, plain = await run_with_faults(aws, one_thread, CASES[name], {}, monkeypatch)
     for number in range(len(plain.requests)):
         for fault in FAULTS:
-            struck, after, wire = await strike(aws, one_thread, CASES[name], {number: fault}, monkeypatch)
-            assert (struck, after.rows()) == (answer, table.rows()), f"{fault} at request {number}"
+            outcome, after, wire = await run_with_faults(aws, one_thread, CASES[name], {number: fault}, monkeypatch)
+            assert (outcome, after.rows()) == (answer, table.rows()), f"{fault} at request {number}"
             assert wire.waited_s <= ADDED_MAX_S
 
 
@@ -185,48 +187,50 @@ async def test_a_fault_at_any_request_changes_neither_answer_nor_rows(
 async def test_an_answer_lost_three_times_changes_neither_answer_nor_rows(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    answer, table, _ = await strike(aws, one_thread, CASES[name], {}, monkeypatch)
+    answer, table, _ = await run_with_faults(aws, one_thread, CASES[name], {}, monkeypatch)
     lost: dict[int, Fault] = dict.fromkeys(range(3), "lost")
-    struck, after, _ = await strike(aws, one_thread, CASES[name], lost, monkeypatch)
-    assert (struck, after.rows()) == (answer, table.rows())
+    outcome, after, _ = await run_with_faults(aws, one_thread, CASES[name], lost, monkeypatch)
+    assert (outcome, after.rows()) == (answer, table.rows())
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_table_that_stays_down_is_an_error_of_ours(
+async def test_a_table_that_stays_down_raises_unavailable_error(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for fault in ("throttle", "500", "reset", "timeout"):
         every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         with pytest.raises(UnavailableError):
-            await strike(aws, one_thread, CASES[name], every, monkeypatch)
+            await run_with_faults(aws, one_thread, CASES[name], every, monkeypatch)
 
 
-class Interrupted:
-    """A client whose first write is applied, its answer lost; before it is sent again, another process gets a turn."""
+class InterruptedClient:
+    """A client whose first write is applied without an answer; before the retry, another process does something."""
 
     def __init__(self, engine: Engine, meanwhile: Callable[[], Awaitable[object]]) -> None:
         self._engine, self._meanwhile = engine, meanwhile
         self.is_first = True
 
     def update_item(self, **params: Any) -> dict[str, Any]:
-        """UpdateItem, sent twice."""
+        """Send UpdateItem twice."""
         if self.is_first:
             self.is_first = False
             self._engine.update_item(**params)
-            other = Thread(target=lambda: asyncio.run(_awaited(self._meanwhile())))
+            other = Thread(target=lambda: asyncio.run(_await(self._meanwhile())))
             other.start()
             other.join()
         return self._engine.update_item(**params)
 
 
-async def _awaited(operation: Awaitable[object]) -> object:
+async def _await(operation: Awaitable[object]) -> object:
     return await operation
 
 
 async def test_a_lease_lost_between_a_write_and_its_answer_is_taken_again() -> None:
     table = await Table.seeded()
     other = table.ledger()
-    client = Interrupted(table.engine, lambda: other.take_lease("thr_running", "other", lease_ms=LEASE_MS, context=ADA))
+    client = InterruptedClient(
+        table.engine, lambda: other.take_lease("thr_running", "other", lease_ms=LEASE_MS, context=ADA)
+    )
     taken = await _take("thr_running")(table.ledger(client))
     assert isinstance(taken, LeaseTaken)
     assert taken.previous is not None
@@ -234,7 +238,7 @@ async def test_a_lease_lost_between_a_write_and_its_answer_is_taken_again() -> N
     assert await _renew("thr_running", "other")(other) == "superseded"
 
 
-async def test_a_key_whose_claim_was_not_answered_is_still_nobody_elses() -> None:
+async def test_a_key_claimed_without_an_answer_cannot_be_claimed_by_another() -> None:
     table = await Table.seeded()
     other = table.ledger()
     lost: list[object] = []
@@ -242,14 +246,14 @@ async def test_a_key_whose_claim_was_not_answered_is_still_nobody_elses() -> Non
     async def meanwhile() -> None:
         lost.append(await other.claim_request("mine", "mine", body_hash=BODY, ttl_s=60, context=ADA))
 
-    assert await _claim("mine")(table.ledger(Interrupted(table.engine, meanwhile))) is None
+    assert await _claim("mine")(table.ledger(InterruptedClient(table.engine, meanwhile))) is None
     assert lost != [None]
 
 
 async def test_a_stop_between_a_lease_and_its_answer_is_seen_by_the_first_renewal() -> None:
     table = await Table.seeded()
     other = table.ledger()
-    client = Interrupted(table.engine, lambda: other.ask_to_stop("thr_new", None, context=ADA))
+    client = InterruptedClient(table.engine, lambda: other.ask_to_stop("thr_new", None, context=ADA))
     ledger = table.ledger(client)
     assert await _take("thr_new")(ledger) == LeaseTaken(None)
     assert await _renew("thr_new", "mine")(ledger) == "stopped"
@@ -259,13 +263,13 @@ async def test_a_thread_deleted_between_a_lease_and_its_answer_is_deleted() -> N
     table = await Table.seeded()
     store = table.store()
     await store.save_thread(thread_of("thr_new"), ADA)
-    client = Interrupted(table.engine, lambda: store.delete_thread("thr_new", ADA))
+    client = InterruptedClient(table.engine, lambda: store.delete_thread("thr_new", ADA))
     with pytest.raises(NotFoundError):
         await _take("thr_new")(table.ledger(client))
 
 
-async def test_a_lease_row_of_an_older_release_is_a_lease() -> None:
-    """Whatever it lacks is as if nothing had happened."""
+async def test_a_lease_row_of_an_older_release_is_accepted() -> None:
+    """Missing attributes count as events that did not happen."""
     table = Table()
     key = (keys.thread_partition("ada", "thr_1"), keys.TURN)
     table.engine.rows[key] = {"pk": {"S": key[0]}, "sk": {"S": key[1]}, "turn_id": {"S": "old"}}

@@ -1,4 +1,4 @@
-"""A server that keeps its turns in memory runs for months: it forgets what nobody may ask for any more."""
+"""A server with turns in memory runs for months: it forgets turns that may no longer be requested."""
 
 import pickle
 from typing import Any
@@ -17,7 +17,7 @@ LEASE_MS = 10_000
 
 
 class Server:
-    """Turns one after the other, each of two seconds, of twenty users in ten threads each."""
+    """Consecutive turns of two seconds each, of twenty users with ten threads each."""
 
     def __init__(self) -> None:
         self.now_s = 1_800_000_000.0
@@ -27,12 +27,12 @@ class Server:
 
     @property
     def kept_bytes(self) -> int:
-        """The size of all that the process remembers of turns."""
+        """The size of everything the process remembers of turns."""
         clocks = self.store._clocks
         return len(pickle.dumps((self.store._users, clocks._last, clocks._held)))
 
     async def turn(self, *, is_superseded: bool = False) -> tuple[str, str, RequestContext]:
-        """One turn; its thread, its id and whose it was."""
+        """Run a turn; return its thread's id, its own id and the context."""
         self.turns += 1
         number, ledger = self.turns, self.ledger
         user = f"user_{number % 20}"
@@ -74,14 +74,14 @@ async def test_ten_thousand_turns_take_no_more_memory_than_one_thousand() -> Non
 async def test_a_turn_that_ended_is_replayed_for_sixteen_minutes() -> None:
     server = Server()
     thread_id, turn_id, context = await server.turn()
-    began_s = server.now_s
-    while server.now_s < began_s + BOUND_S:
+    started_s = server.now_s
+    while server.now_s < started_s + BOUND_S:
         await server.turn()
     assert await server.ledger.load_turn(thread_id, context=context) is not None
     assert [b.number async for b in server.ledger.read_journal(thread_id, turn_id, first=0, context=context)] == [0, 1]
 
 
-async def test_what_a_turn_left_that_never_ended_stays_for_a_week() -> None:
+async def test_the_rows_of_a_turn_that_never_ended_stay_for_a_week() -> None:
     server = Server()
     thread_id, turn_id, context = await server.turn(is_superseded=True)
     for day in range(8):

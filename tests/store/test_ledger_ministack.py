@@ -1,4 +1,4 @@
-"""DynamoDBStore.ledger on MiniStack: the contract once more, on an engine that answers many requests at once."""
+"""DynamoDBStore.ledger on MiniStack: the contract on an engine that handles requests concurrently."""
 
 from collections.abc import Iterator
 
@@ -24,5 +24,5 @@ class TestOnMiniStack(LedgerContract, NewThreadsContract):
 
     @pytest.fixture
     def processes(self, aws: Aws, table: str) -> Processes:
-        """On an empty table."""
+        """Processes on an empty table."""
         return Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock))

@@ -1,4 +1,4 @@
-"""The model-based test of the ledger on the engines of this process: dictionaries, the strict engine."""
+"""The state machine test of the ledger, in memory and on the strict engine."""
 
 from contextlib import suppress
 from functools import partial
@@ -13,8 +13,8 @@ from tests.store.ledger_machine import LedgerMachine
 from tests.store.model import Inline, machine_settings
 
 
-class Stuttering:
-    """A client whose every write is sent twice while its machine says so: the first answer was lost."""
+class RepeatingClient:
+    """A client that sends every write twice while `machine.repeats`, as if the first answer was lost."""
 
     def __init__(self, engine: Engine, machine: LedgerMachine) -> None:
         self._engine, self._machine = engine, machine
@@ -23,15 +23,15 @@ class Stuttering:
         return getattr(self._engine, name)
 
     def update_item(self, **params: Any) -> dict[str, Any]:
-        """UpdateItem, by which everything of a ledger is written."""
-        if self._machine.stutters:
+        """Send UpdateItem, the only write of a ledger, once or twice."""
+        if self._machine.repeats:
             with suppress(ClientError):
                 self._engine.update_item(**params)
         return self._engine.update_item(**params)
 
 
 class MemoryMachine(LedgerMachine):
-    """Two MemoryStores beside each other; nothing of theirs is ever lost on the way."""
+    """Two MemoryStores that share their rows; none of their requests is ever lost."""
 
     def open(self) -> list[Any]:
         first = MemoryStore(clock=partial(self.clock, 0))
@@ -42,7 +42,7 @@ class EngineMachine(LedgerMachine):
     """Two DynamoDBStores on one table of the strict engine."""
 
     def open(self) -> list[Any]:
-        client: Any = Stuttering(Engine(), self)
+        client: Any = RepeatingClient(Engine(), self)
         return [DynamoDBStore(client, "table", clock=partial(self.clock, n), executor=Inline()) for n in range(2)]
 
 

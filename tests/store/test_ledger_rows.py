@@ -1,4 +1,4 @@
-"""What turns cost and leave on DynamoDB: requests counted at botocore, units as billed, rows as they stand."""
+"""Cost and rows of turns on DynamoDB: requests counted at botocore, and billed units."""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -27,7 +27,7 @@ from tests.store.tables import Aws
 
 ONE_RUNNING = QuotaLimits(per_minute=0, per_day=0, running=1)
 NO_LIMITS = QuotaLimits(per_minute=0, per_day=0, running=0)
-TURN_ID = "x" * 64  # the longest that a client may name
+TURN_ID = "x" * 64  # the longest that a client may choose
 KB = 1024
 
 Step = Callable[[TurnLedger], Awaitable[object]]
@@ -42,31 +42,46 @@ def _append(number: int, data: bytes) -> Step:
 
 
 TURN: dict[str, tuple[Step, str]] = {
-    "claim": (lambda it: it.claim_request(TURN_ID, TURN_ID, body_hash=b"h" * 32, ttl_s=60, context=ADA), "UpdateItem"),
-    "spend": (lambda it: it.spend_quota(TURN_ID, ONE_RUNNING, context=ADA), "UpdateItem"),
-    "take": (lambda it: it.take_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
-    "bind": (lambda it: it.bind_request(TURN_ID, TURN_ID, thread_id="thr_1", ttl_s=60, context=ADA), "UpdateItem"),
-    "stop of a bound key": (
-        lambda it: it.stop_request(TURN_ID, TURN_ID, turn_id=TURN_ID, ttl_s=60, context=ADA),
+    "claim": (
+        lambda ledger: ledger.claim_request(TURN_ID, TURN_ID, body_hash=b"h" * 32, ttl_s=60, context=ADA),
         "UpdateItem",
     ),
-    "look up": (lambda it: it.load_request(TURN_ID, context=ADA), "GetItem"),
-    "renew": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "spend": (lambda ledger: ledger.spend_quota(TURN_ID, ONE_RUNNING, context=ADA), "UpdateItem"),
+    "take": (lambda ledger: ledger.take_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "bind": (
+        lambda ledger: ledger.bind_request(TURN_ID, TURN_ID, thread_id="thr_1", ttl_s=60, context=ADA),
+        "UpdateItem",
+    ),
+    "stop of a bound key": (
+        lambda ledger: ledger.stop_request(TURN_ID, TURN_ID, turn_id=TURN_ID, ttl_s=60, context=ADA),
+        "UpdateItem",
+    ),
+    "look up": (lambda ledger: ledger.load_request(TURN_ID, context=ADA), "GetItem"),
+    "renew": (lambda ledger: ledger.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
     "append": (_append(0, b"data: {}\n\n" * 200), "UpdateItem"),
     "append again": (_append(0, b"data: {}\n\n" * 200), "UpdateItem"),
     "read": (_read, "Query"),
-    "load": (lambda it: it.load_turn("thr_1", context=ADA), "GetItem"),
-    "stop": (lambda it: it.ask_to_stop("thr_1", TURN_ID, context=ADA), "UpdateItem"),
-    "renew, stopped": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
-    "supersede": (lambda it: it.take_lease("thr_1", "other", lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
-    "renew, superseded": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
-    "end": (lambda it: it.end_lease("thr_1", "other", context=ADA), "UpdateItem"),
-    "claimed twice": (lambda it: it.claim_request(TURN_ID, "b", body_hash=b"h", ttl_s=60, context=ADA), "UpdateItem"),
-    "refused": (lambda it: it.spend_quota("other", ONE_RUNNING, context=ADA), "UpdateItem"),
-    "end of quota": (lambda it: it.end_quota(TURN_ID, context=ADA), "UpdateItem"),
-    "refuse": (lambda it: it.refuse_request(TURN_ID, TURN_ID, "no " * 60, context=ADA), "UpdateItem"),
-    "end of a key": (lambda it: it.end_request(TURN_ID, TURN_ID, ttl_s=5, context=ADA), "UpdateItem"),
-    "release": (lambda it: it.release_request(TURN_ID, TURN_ID, context=ADA), "UpdateItem"),
+    "load": (lambda ledger: ledger.load_turn("thr_1", context=ADA), "GetItem"),
+    "stop": (lambda ledger: ledger.ask_to_stop("thr_1", TURN_ID, context=ADA), "UpdateItem"),
+    "renew, stopped": (
+        lambda ledger: ledger.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA),
+        "UpdateItem",
+    ),
+    "supersede": (lambda ledger: ledger.take_lease("thr_1", "other", lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "renew, superseded": (
+        lambda ledger: ledger.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA),
+        "UpdateItem",
+    ),
+    "end": (lambda ledger: ledger.end_lease("thr_1", "other", context=ADA), "UpdateItem"),
+    "claimed twice": (
+        lambda ledger: ledger.claim_request(TURN_ID, "b", body_hash=b"h", ttl_s=60, context=ADA),
+        "UpdateItem",
+    ),
+    "refused": (lambda ledger: ledger.spend_quota("other", ONE_RUNNING, context=ADA), "UpdateItem"),
+    "end of quota": (lambda ledger: ledger.end_quota(TURN_ID, context=ADA), "UpdateItem"),
+    "refuse": (lambda ledger: ledger.refuse_request(TURN_ID, TURN_ID, "no " * 60, context=ADA), "UpdateItem"),
+    "end of a key": (lambda ledger: ledger.end_request(TURN_ID, TURN_ID, ttl_s=5, context=ADA), "UpdateItem"),
+    "release": (lambda ledger: ledger.release_request(TURN_ID, TURN_ID, context=ADA), "UpdateItem"),
 }
 
 
@@ -78,14 +93,14 @@ async def test_every_method_is_one_request(aws: Aws, table: str, one_thread: Exe
         assert wire.operations == [operation], name
 
 
-def small_engine(clock: Clock) -> tuple[Engine, TurnLedger]:
-    """The engine of this process and a ledger on it."""
+def engine_and_ledger(clock: Clock) -> tuple[Engine, TurnLedger]:
+    """Return a strict engine and a ledger on it."""
     engine: Any = Engine()
     return engine, DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger
 
 
-async def test_no_row_of_a_turn_costs_more_than_one_unit_or_stays_for_ever_or_is_listed() -> None:
-    engine, ledger = small_engine(Clock())
+async def test_no_row_of_a_turn_costs_more_than_one_unit_or_stays_forever_or_is_listed() -> None:
+    engine, ledger = engine_and_ledger(Clock())
     for step, _ in TURN.values():
         await step(ledger)
         for row in engine.rows.values():
@@ -98,7 +113,7 @@ async def test_no_row_of_a_turn_costs_more_than_one_unit_or_stays_for_ever_or_is
 
 
 async def test_a_journal_costs_a_request_for_each_megabyte() -> None:
-    engine, ledger = small_engine(Clock())
+    engine, ledger = engine_and_ledger(Clock())
     for number in range(20):
         await _append(number, incompressible(140_000 + number).encode())(ledger)
     engine.requests.clear()
@@ -106,8 +121,8 @@ async def test_a_journal_costs_a_request_for_each_megabyte() -> None:
     assert engine.requests == ["Query"] * 3
 
 
-async def test_a_reader_who_follows_a_journal_touches_only_what_is_new() -> None:
-    """Items and everything else of the thread lie behind the journal: a query without an end would bill them all."""
+async def test_following_a_journal_reads_only_new_rows() -> None:
+    """The thread's items and other rows sort after the journal: a query without an end would bill them all."""
     engine: Any = Metered()
     store = DynamoDBStore(engine, "table", clock=Clock(), executor=Inline())
     await store.add_thread_item("thr_1", message_of(), ADA)
@@ -119,9 +134,9 @@ async def test_a_reader_who_follows_a_journal_touches_only_what_is_new() -> None
 
 
 async def test_a_quota_row_stays_small_however_its_turns_end() -> None:
-    """A turn now and then, one in two crashed: what piles up is removed by one request more in some forty turns."""
+    """Rare turns, half of which crash: one extra request in about forty turns removes the leftovers."""
     clock = Clock()
-    engine, ledger = small_engine(clock)
+    engine, ledger = engine_and_ledger(clock)
     turns = 500
     for number in range(turns):
         clock.later(ms=3_600_000)
@@ -134,12 +149,12 @@ async def test_a_quota_row_stays_small_however_its_turns_end() -> None:
     assert 0 < extra <= turns * 3 // quotas.MAX_EXPIRED
 
 
-async def test_a_turn_is_counted_even_if_clearing_up_behind_it_fails() -> None:
+async def test_a_turn_is_counted_even_if_its_cleanup_fails() -> None:
     class Throttled(Engine):
-        """Refuses what only clears up."""
+        """An engine that throttles the cleanup."""
 
         def update_item(self, **params: Any) -> dict[str, Any]:
-            """UpdateItem."""
+            """Refuse updates that only clean up."""
             if " REMOVE #past_0" in params["UpdateExpression"]:
                 self.requests.append("refused")
                 raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "UpdateItem")
@@ -155,9 +170,9 @@ async def test_a_turn_is_counted_even_if_clearing_up_behind_it_fails() -> None:
     assert "refused" in engine.requests
 
 
-async def test_crashed_turns_in_the_way_cost_one_request_more() -> None:
+async def test_crashed_turns_cost_the_next_turn_one_more_request() -> None:
     clock = Clock()
-    engine, ledger = small_engine(clock)
+    engine, ledger = engine_and_ledger(clock)
     await ledger.spend_quota("crashed", ONE_RUNNING, context=ADA)
     clock.later(ms=1_000_000)
     engine.requests.clear()
@@ -165,22 +180,24 @@ async def test_crashed_turns_in_the_way_cost_one_request_more() -> None:
     assert engine.requests == ["UpdateItem", "UpdateItem"]
 
 
-async def test_the_minute_of_a_machine_whose_clock_is_behind_is_not_cleared_away() -> None:
-    """Two machines on either side of a minute's end: each counts in its own, and neither forgets the other's."""
+async def test_the_minute_of_a_machine_whose_clock_is_behind_is_not_removed() -> None:
+    """Two machines on either side of the end of a minute: each counts in its own, and keeps the other's."""
     behind, ahead = Clock(), Clock()
     ahead.later(ms=60_000)
     engine: Any = Engine()
     limits = QuotaLimits(per_minute=1, per_day=0, running=1)
-    late, early = (DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger for clock in (behind, ahead))
-    assert await late.spend_quota("one", limits, context=ADA) is None
-    await late.end_quota("one", context=ADA)
+    behind_ledger, ahead_ledger = (
+        DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger for clock in (behind, ahead)
+    )
+    assert await behind_ledger.spend_quota("one", limits, context=ADA) is None
+    await behind_ledger.end_quota("one", context=ADA)
     for number in range(60):
-        await early.spend_quota(f"crashed-{number}", NO_LIMITS, context=ADA)
+        await ahead_ledger.spend_quota(f"crashed-{number}", NO_LIMITS, context=ADA)
         ahead.later(ms=1)
-    assert await late.spend_quota("two", limits, context=ADA) is not None
+    assert await behind_ledger.spend_quota("two", limits, context=ADA) is not None
 
 
-async def test_an_export_and_an_erasure_know_what_turns_leave() -> None:
+async def test_exports_leave_out_the_rows_of_turns_and_erasures_remove_them() -> None:
     clock = Clock()
     engine: Any = Engine()
     store = DynamoDBStore(engine, "table", clock=clock, executor=Inline())
@@ -196,7 +213,7 @@ async def test_an_export_and_an_erasure_know_what_turns_leave() -> None:
     assert engine.rows == {}
 
 
-async def test_a_deleted_thread_takes_its_journals_along() -> None:
+async def test_a_deleted_thread_has_no_journals() -> None:
     engine: Any = Engine()
     store = DynamoDBStore(engine, "table", clock=Clock(), executor=Inline())
     await store.save_thread(thread_of(), ADA)
@@ -219,18 +236,18 @@ async def test_a_damaged_batch_is_counted_and_ends_the_journal(damage: dict[str,
 
 
 async def _old_row(client: Any, table: str) -> object:
-    """What a failed condition tells of the row in its way."""
-    reached = Table(client, table, calls=Calls(Inline()))
-    await reached.update(("p", "TURN"), "SET #turn_id = :a", values={":a": {"S": "old"}})
+    """Return the old turn id that a failed condition reports."""
+    rows = Table(client, table, calls=Calls(Inline()))
+    await rows.update(("p", "TURN"), "SET #turn_id = :a", values={":a": {"S": "old"}})
     with pytest.raises(ConditionFailedError) as failed:
-        await reached.update(
+        await rows.update(
             ("p", "TURN"), "SET #turn_id = :b", values={":b": {"S": "new"}}, condition="attribute_not_exists(#turn_id)"
         )
     return failed.value.old.get("turn_id")
 
 
-async def test_every_engine_returns_the_row_that_stood_in_the_way(aws: Aws, table: str) -> None:
-    """ReturnValuesOnConditionCheckFailure: a ledger reads in the failure what it would otherwise have to ask for."""
+async def test_every_engine_returns_the_row_that_failed_the_condition(aws: Aws, table: str) -> None:
+    """ReturnValuesOnConditionCheckFailure: it spares the ledger another read."""
     assert await _old_row(Engine(), "table") == {"S": "old"}
     assert await _old_row(aws.dynamodb, table) == {"S": "old"}
     with ministack() as other:

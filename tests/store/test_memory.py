@@ -9,16 +9,16 @@ from lambda_src.store.memory.store import MemoryStore
 
 
 class TestMemoryStore(StoreContract, ErasureContract, UnreadableContract):
-    """All of it."""
+    """Run the contract."""
 
     @pytest.fixture
     def store(self) -> MemoryStore:
-        """An empty one."""
+        """An empty store."""
         return MemoryStore()
 
     @pytest.fixture
     def spoil(self, store: MemoryStore) -> Any:
-        """Its fields are damaged."""
+        """Damage the fields of a thread."""
 
         async def spoil(thread_id: str) -> None:
             store._users["ada"].threads[thread_id].fields["id"] = "7"

@@ -1,6 +1,6 @@
-"""DynamoDBStore on MiniStack: the contract, the sizes and the model once more, on an engine that is not moto.
+"""DynamoDBStore on MiniStack: the contract and the state machine test, on another engine than moto.
 
-Where the two differ, and which of them AWS agrees with: test_engines.py.
+For the differences, see test_engines.py.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ def aws() -> Iterator[Aws]:
 
 
 class TestDynamoDBStoreOnMiniStack(StoreContract):
-    """All of it."""
+    """Run the contract."""
 
     @pytest.fixture
     def store(self, aws: Aws, table: str, bucket: str) -> DynamoDBStore:
-        """On an empty table, with a bucket."""
+        """A store on an empty table, with a bucket."""
         return DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
 
 

@@ -1,4 +1,4 @@
-"""The model-based test on the engines of this process: memory, the strict engine, moto."""
+"""The state machine test in memory, on the strict engine and on moto."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.store.tables import Aws, moto_aws
 
 
 class MemoryMachine(StoreMachine):
-    """MemoryStore; a restart would lose everything, so it only turns the clock back."""
+    """MemoryStore; as a restart would lose everything, only the clock is set back."""
 
     def open(self) -> MemoryStore:
         return MemoryStore(clock=self.clock)
@@ -20,7 +20,7 @@ class MemoryMachine(StoreMachine):
 
 
 class EngineMachine(StoreMachine):
-    """DynamoDBStore on the strict engine of this process."""
+    """DynamoDBStore on the strict engine."""
 
     def open(self) -> DynamoDBStore:
         self.engine: Any = Engine()

@@ -1,4 +1,4 @@
-"""DynamoDBStore.begin_thread: the contract on two engines of this process, its rows, and answers that are lost."""
+"""DynamoDBStore.begin_thread: the contract on the strict engine and moto, its rows, and lost answers."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -25,27 +25,27 @@ A_MONTH_S = 30 * 86_400
 
 
 class TestOnTheStrictEngine(NewThreadsContract):
-    """DynamoDBStores on one table of the engine in this process."""
+    """DynamoDBStores on one table of the strict engine."""
 
     @pytest.fixture
     def processes(self) -> Processes:
-        """On an empty table."""
+        """Processes on an empty table."""
         engine: Any = Engine()
         return Processes(lambda clock: DynamoDBStore(engine, "table", clock=clock, executor=Inline()))
 
 
 class TestOnMoto(NewThreadsContract):
-    """DynamoDBStores on one table in moto, which is made as strict as AWS."""
+    """DynamoDBStores on one table in moto, which the wire makes as strict as AWS."""
 
     @pytest.fixture
     def processes(self, aws: Aws, table: str, one_thread: Executor) -> Iterator[Processes]:
-        """On an empty table."""
+        """Processes on an empty table."""
         with Wire().on(aws.dynamodb):
             yield Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock, executor=one_thread))
 
 
 def rows_of(local: Local) -> dict[tuple[str, str], Row]:
-    """Every row, without the marks that each call makes for itself."""
+    """Return every row without its marks, which differ for each call."""
     return {
         key: {name: value for name, value in row.items() if name != turn_rows.MARK}
         for key, row in local.engine.rows.items()
@@ -53,18 +53,18 @@ def rows_of(local: Local) -> dict[tuple[str, str], Row]:
 
 
 @pytest.mark.parametrize("retention_s", [0, A_MONTH_S])
-async def test_its_rows_are_those_of_the_parts_written_one_by_one(retention_s: int) -> None:
-    at_once, apart = Local(), Local()
+async def test_its_rows_equal_those_of_separate_writes(retention_s: int) -> None:
+    at_once, separate = Local(), Local()
     store = at_once.store(retention_s=retention_s)
     await claim(store)
     assert await begin(store)
-    store = apart.store(retention_s=retention_s)
+    store = separate.store(retention_s=retention_s)
     await claim(store)
     await store.save_thread(thread_of(), beginning())
     await store.ledger.take_lease("thr_1", TURN, lease_ms=LEASE_MS, context=beginning())
     await store.ledger.bind_request(KEY, TURN, thread_id="thr_1", ttl_s=BOUND_S, context=beginning())
     await store.add_thread_item("thr_1", message_of("msg_1"), beginning())
-    assert rows_of(at_once) == rows_of(apart)
+    assert rows_of(at_once) == rows_of(separate)
 
 
 async def test_it_is_one_request() -> None:
@@ -76,7 +76,7 @@ async def test_it_is_one_request() -> None:
     assert local.engine.requests == ["TransactWriteItems"]
 
 
-async def test_a_large_message_is_in_the_bucket_and_leaves_no_object_if_nothing_is_stored() -> None:
+async def test_a_large_message_goes_to_the_bucket_only_if_the_thread_is_stored() -> None:
     local = Local()
     store = local.store()
     assert not await begin(store, text=incompressible(300_000))
@@ -86,8 +86,8 @@ async def test_a_large_message_is_in_the_bucket_and_leaves_no_object_if_nothing_
     assert len(local.objects.kept) == 1
 
 
-class Answerless:
-    """A client whose first transaction is applied, while the answer is that it is still in progress."""
+class UnansweredClient:
+    """A client whose first transaction is applied, but reported as still in progress."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self.is_first = engine, True
@@ -96,7 +96,7 @@ class Answerless:
         return getattr(self._engine, name)
 
     def transact_write_items(self, **params: Any) -> dict[str, Any]:
-        """TransactWriteItems."""
+        """Send TransactWriteItems."""
         answer = self._engine.transact_write_items(**params)
         if self.is_first:
             self.is_first = False
@@ -105,9 +105,9 @@ class Answerless:
         return answer
 
 
-async def test_its_own_write_whose_answer_was_lost_is_recognized() -> None:
+async def test_its_own_write_with_a_lost_answer_is_recognized() -> None:
     engine = Engine()
-    client: Any = Answerless(engine)
+    client: Any = UnansweredClient(engine)
     store = DynamoDBStore(client, "table", executor=Inline())
     await claim(store)
     assert await begin(store)

@@ -1,4 +1,4 @@
-"""Objects that no row names go after a day, files that nobody can bind any more after theirs, all others never."""
+"""Unreferenced objects are removed after a day, unbound files after two, all others never."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,17 +27,17 @@ OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def files_of(local: Local) -> S3AttachmentStore:
-    """Files in the bucket of this process."""
+    """Return an attachment store on the bucket of `local`."""
     client: Any = local.objects
     return S3AttachmentStore(client, "bucket", calls=Calls(Inline()), limits=FileLimits(), clock=lambda: local.now)
 
 
-def killed(**_: Any) -> dict[str, Any]:
-    """The process dies here."""
+def kill(**_: Any) -> dict[str, Any]:
+    """Raise KilledError, as if the process were killed here."""
     raise KilledError
 
 
-async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_never() -> None:
+async def test_unreferenced_objects_are_removed_after_a_day_and_others_never() -> None:
     local = Local()
     store = local.store()
     await populate(store)
@@ -52,13 +52,13 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
     assert await item_ids(store, "thr_0", ADA) == ["msg_large", "msg_0", "msg_1", "msg_2"]
 
 
-async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_any_more() -> None:
+async def test_a_file_whose_row_was_not_bound_is_removed_once_nobody_can_bind_it() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
     await store.save_attachment(file_of(), ADA)
     local.objects.put_object(Key="pending/ada/atc_1", Body=b"x")
-    put, local.engine.put_item = local.engine.put_item, killed  # type: ignore[method-assign]
+    put, local.engine.put_item = local.engine.put_item, kill  # type: ignore[method-assign]
     turn = Turn("turn-of-0123456789", uploads={"atc_1": "the upload that was checked"})
     bound, context = file_of(thread_id="thr_1"), replace(ADA, turn=turn)
     await files_of(local).bind(bound, context)
@@ -73,7 +73,7 @@ async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_
     assert list(local.objects.kept) == ["pending/ada/atc_1"]
 
 
-async def test_a_picture_that_comes_after_its_thread_was_cleared_goes_after_a_day() -> None:
+async def test_an_image_added_after_its_thread_was_cleared_is_removed_after_a_day() -> None:
     local = Local()
     store, files = local.store(), files_of(local)
     await store.save_thread(thread_of(), ADA)
@@ -87,10 +87,10 @@ async def test_a_picture_that_comes_after_its_thread_was_cleared_goes_after_a_da
     assert local.objects.kept == {}
 
 
-async def test_a_file_that_a_message_names_stays_and_so_does_one_whose_owner_cannot_be_told() -> None:
+async def test_a_file_of_a_message_stays_and_so_does_one_with_an_unknown_owner() -> None:
     local = Local()
     store, files = local.store(), files_of(local)
-    odd = context_of("an odd/user")  # a hash stands in the key in its place
+    odd = context_of("an odd/user")  # the key contains a hash instead
     for user in (ADA, odd):
         await store.save_thread(thread_of(), user)
         await store.save_attachment(file_of(thread_id="thr_1"), user)
@@ -101,7 +101,7 @@ async def test_a_file_that_a_message_names_stays_and_so_does_one_whose_owner_can
     assert len(local.objects.kept) == 3
 
 
-async def test_an_object_whose_row_has_too_long_a_key_for_metadata_is_kept_and_goes_with_its_thread() -> None:
+async def test_an_object_whose_row_key_is_too_long_for_metadata_is_removed_with_its_thread() -> None:
     local = Local()
     store = local.store()
     long = "ü" * 256
@@ -128,7 +128,7 @@ async def test_objects_of_plain_ids_are_judged_by_their_keys_alone() -> None:
     assert local.engine.requests == ["BatchGetItem"]
 
 
-async def test_a_pass_over_the_bucket_continues_where_it_stopped_and_begins_once_a_day() -> None:
+async def test_a_pass_over_the_bucket_continues_where_it_stopped_and_starts_once_a_day() -> None:
     local = Local()
     store = local.store()
     for number in range(2_500):
@@ -146,23 +146,23 @@ async def test_a_pass_over_the_bucket_continues_where_it_stopped_and_begins_once
     assert local.objects.requests == ["ListObjectsV2", "ListObjectsV2"]
 
 
-class Full:
-    """A table and a bucket with many items in S3, all in order. Counts requests and the seconds that they take.
+class HugeBucket:
+    """A table and a bucket with many offloaded items, all in order. It counts requests and their seconds.
 
-    A tenth of a million objects, and ten times what a request takes: that is as long as a million.
+    A tenth of a million objects at ten times the duration of a request take as long as a million.
     """
 
     OBJECTS = 100_000
     LIST_S, BATCH_S = 10 * 0.2, 10 * 0.04
 
     def __init__(self) -> None:
-        self.passed: Row | None = None
-        self.took_s = 0.0
-        self.lists = self.batches = 0
+        self.progress: Row | None = None
+        self.elapsed_s = 0.0
+        self.list_count = self.batch_count = 0
 
     def list_objects_v2(self, *, Prefix: str, StartAfter: str = "", **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
-        """ListObjectsV2."""
-        self.lists, self.took_s = self.lists + 1, self.took_s + self.LIST_S
+        """Handle ListObjectsV2."""
+        self.list_count, self.elapsed_s = self.list_count + 1, self.elapsed_s + self.LIST_S
         if Prefix != keys.OFFLOAD_PREFIX:
             return {}
         after = more.get("ContinuationToken", StartAfter)
@@ -172,18 +172,18 @@ class Full:
         return {"Contents": page, "IsTruncated": is_more, "NextContinuationToken": page[-1]["Key"]}
 
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - DynamoDB's own name
-        """BatchGetItem."""
-        self.batches, self.took_s = self.batches + 1, self.took_s + self.BATCH_S
-        found = [key | {"object": {"S": self._named(key)}} for key in RequestItems["table"]["Keys"]]
-        return {"Responses": {"table": found}}
+        """Handle BatchGetItem."""
+        self.batch_count, self.elapsed_s = self.batch_count + 1, self.elapsed_s + self.BATCH_S
+        rows = [key | {"object": {"S": self._object_of(key)}} for key in RequestItems["table"]["Keys"]]
+        return {"Responses": {"table": rows}}
 
     def get_item(self, **_: Any) -> dict[str, Any]:
-        """GetItem, of how far the pass has come."""
-        return {} if self.passed is None else {"Item": self.passed}
+        """Handle GetItem, which asks for the progress of the pass."""
+        return {} if self.progress is None else {"Item": self.progress}
 
     def put_item(self, *, Item: Row, **_: Any) -> dict[str, Any]:  # noqa: N803 - DynamoDB's own name
-        """PutItem."""
-        self.passed = Item
+        """Handle PutItem, which saves the progress."""
+        self.progress = Item
         return {}
 
     @staticmethod
@@ -191,19 +191,19 @@ class Full:
         return f"offload/ada/thr_1/{number:07d}/{number:07d}"
 
     @staticmethod
-    def _named(key: dict[str, Any]) -> str:
+    def _object_of(key: dict[str, Any]) -> str:
         item_id = key["sk"]["S"].removeprefix(keys.ITEM_PREFIX)
         return f"offload/ada/thr_1/{item_id}/{item_id}"
 
 
 async def test_a_million_objects_are_swept_within_a_day_of_hourly_invocations_of_300_s() -> None:
-    client: Any = Full()
+    client: Any = HugeBucket()
     store = DynamoDBStore(client, "table", bucket="bucket", s3=client, executor=Inline())
     invocations = 0
-    while client.passed is None or "is_done" not in client.passed:
+    while client.progress is None or "is_done" not in client.progress:
         invocations += 1
-        until_s = client.took_s + 300 - CLOSING_TIME_MS / 1000
-        assert await store.sweep_orphans(everything=False, stop=lambda: client.took_s >= until_s) == 0  # noqa: B023 - called at once
+        until_s = client.elapsed_s + 300 - CLOSING_TIME_MS / 1000
+        assert await store.sweep_orphans(everything=False, stop=lambda: client.elapsed_s >= until_s) == 0  # noqa: B023 - called at once
     assert invocations <= 24
-    assert client.batches == Full.OBJECTS // 100
-    assert client.lists <= Full.OBJECTS // 1000 + 2 * invocations
+    assert client.batch_count == HugeBucket.OBJECTS // 100
+    assert client.list_count <= HugeBucket.OBJECTS // 1000 + 2 * invocations

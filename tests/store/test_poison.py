@@ -1,4 +1,4 @@
-"""Rows that no longer validate: placeholders take their place, the page goes on, a counter knows, the bytes stay."""
+"""Rows that no longer validate become placeholders: the page continues, they are counted, and their bytes stay."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from lambda_src.store import codec, keys
 from tests.store.local import Local
 
 ADA = context_of("ada")
-N = 10
+ITEM_COUNT = 10
 
 
 def unknown_type(row: dict[str, Any]) -> None:
@@ -63,37 +63,37 @@ def no_payload(row: dict[str, Any]) -> None:
     del row["payload"]
 
 
-POISONS = [
+DAMAGES = [
     unknown_type, missing_field, no_json, newer_schema, no_schema, truncated_gzip, no_gzip, unknown_encoding,
     vanished_object, no_payload,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("poison", POISONS)
-async def test_a_poisoned_item_becomes_a_placeholder_and_the_page_goes_on(poison: Any) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_item_becomes_a_placeholder_and_the_page_continues(damage: Any) -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
-    for number in range(N):
+    for number in range(ITEM_COUNT):
         await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
     row = local.engine.rows[keys.thread_partition("ada", "thr_1"), keys.item_sort("msg_5")]
-    poison(row)
+    damage(row)
     before = deepcopy(row)
-    page = await store.load_thread_items("thr_1", None, N, "asc", ADA)
-    assert [item.id for item in page.data] == [f"msg_{number}" for number in range(N)]
+    page = await store.load_thread_items("thr_1", None, ITEM_COUNT, "asc", ADA)
+    assert [item.id for item in page.data] == [f"msg_{number}" for number in range(ITEM_COUNT)]
     assert [item.type for item in page.data].count("task") == 1
     assert (await store.load_item("thr_1", "msg_5", ADA)).type == "task"
     assert local.counted == ["unreadable_row"] * 2
     assert row == before
 
 
-async def test_200_poisoned_items_fail_no_page() -> None:
+async def test_200_damaged_items_fail_no_page() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
     for number in range(200):
         await store.add_thread_item("thr_1", message_of(f"msg_{number:03d}"), ADA)
-        POISONS[number % len(POISONS)](
+        DAMAGES[number % len(DAMAGES)](
             local.engine.rows[keys.thread_partition("ada", "thr_1"), keys.item_sort(f"msg_{number:03d}")]
         )
     after = None
@@ -105,7 +105,7 @@ async def test_200_poisoned_items_fail_no_page() -> None:
     assert local.counted == ["unreadable_row"] * 200
 
 
-async def test_a_poisoned_thread_is_listed_and_its_items_are_read() -> None:
+async def test_a_damaged_thread_is_listed_and_its_items_are_read() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
@@ -116,49 +116,49 @@ async def test_a_poisoned_thread_is_listed_and_its_items_are_read() -> None:
     assert local.counted == ["unreadable_row"]
 
 
-@pytest.mark.parametrize("poison", [{"field_status": {"S": '{"type":"new"}'}}, {"schema": {"N": "99"}}])
-async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(poison: Any) -> None:
+@pytest.mark.parametrize("damage", [{"field_status": {"S": '{"type":"new"}'}}, {"schema": {"N": "99"}}])
+async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(damage: Any) -> None:
     local = Local()
     store = local.store()
-    known = thread_of(title="old")
-    await store.save_thread(known, ADA)
+    original = thread_of(title="old")
+    await store.save_thread(original, ADA)
     row = local.engine.rows[keys.user_partition("ada"), keys.thread_sort("thr_1")]
-    row |= poison
+    row |= damage
     before = deepcopy(row)
     placeholder = await store.load_thread("thr_1", ADA)
-    placeholder.title = known.title = "renamed"
-    for thread in (placeholder, *([known, thread_of()] if "schema" in poison else [])):
+    placeholder.title = original.title = "renamed"
+    for thread in (placeholder, *([original, thread_of()] if "schema" in damage else [])):
         with pytest.raises(ConflictError, match="cannot be changed"):
             await store.save_thread(thread, ADA)
     assert local.engine.rows[keys.user_partition("ada"), keys.thread_sort("thr_1")] == before
 
 
-async def test_a_body_that_breaks_off_is_read_again() -> None:
+async def test_a_truncated_body_is_read_again() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
     item = message_of(text=incompressible(200_000))
     await store.add_thread_item("thr_1", item, ADA)
-    whole = local.objects.get_object
-    breaks = iter([True, False, True, True])
+    original_get = local.objects.get_object
+    is_broken = iter([True, False, True, True])
 
     class Broken(io.BytesIO):
-        """A body whose connection is cut."""
+        """A body whose connection breaks off."""
 
         def read(self, size: int | None = -1, /) -> bytes:
-            """Half of it never comes."""
+            """Raise the error of a truncated body."""
             raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
 
-    def sometimes(**params: Any) -> Any:
-        return {"Body": Broken()} if next(breaks) else whole(**params)
+    def get_object(**params: Any) -> Any:
+        return {"Body": Broken()} if next(is_broken) else original_get(**params)
 
-    local.objects.get_object = sometimes  # type: ignore[method-assign]  # a bad line
+    local.objects.get_object = get_object  # type: ignore[method-assign]  # a bad connection
     assert await store.load_item("thr_1", "msg_1", ADA) == item
     with pytest.raises(UnavailableError):
         await store.load_item("thr_1", "msg_1", ADA)
 
 
-async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged() -> None:
+async def test_a_kill_between_object_and_row_loses_nothing_acknowledged() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
@@ -166,10 +166,10 @@ async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged
     await store.add_thread_item("thr_1", first, ADA)
     update = local.engine.update_item
 
-    def killed(**_: Any) -> Any:
+    def kill(**_: Any) -> Any:
         raise KeyboardInterrupt
 
-    local.engine.update_item = killed  # type: ignore[method-assign]  # dies after the object, before the row
+    local.engine.update_item = kill  # type: ignore[method-assign]  # killed between object and row
     with pytest.raises(KeyboardInterrupt):
         await store.save_item("thr_1", message_of(text=incompressible(300_000)), ADA)
     local.engine.update_item = update  # type: ignore[method-assign]  # a new process
@@ -181,40 +181,40 @@ async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged
 
 
 @pytest.mark.parametrize("size", [300_000, 10])
-async def test_an_offloaded_item_that_is_replaced_while_it_is_read_is_read_anew(size: int) -> None:
+async def test_an_offloaded_item_that_is_replaced_during_a_read_is_read_again(size: int) -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
     await store.add_thread_item("thr_1", message_of(text=incompressible(200_000)), ADA)
     replacement = message_of(text=incompressible(size))
-    meanwhile(local, store.save_item("thr_1", replacement, ADA))
+    run_during_read(local, store.save_item("thr_1", replacement, ADA))
     page = await store.load_thread_items("thr_1", None, 10, "asc", ADA)
     assert page.data == [replacement]
     assert local.counted == []
 
 
-async def test_an_offloaded_item_that_is_deleted_while_it_is_read_is_missing() -> None:
+async def test_an_offloaded_item_that_is_deleted_during_a_read_is_missing() -> None:
     local = Local()
     store = local.store()
     await store.save_thread(thread_of(), ADA)
     for number in range(3):
         await store.add_thread_item("thr_1", message_of(f"msg_{number}", incompressible(200_000)), ADA)
-    meanwhile(local, store.delete_thread_item("thr_1", "msg_0", ADA))
+    run_during_read(local, store.delete_thread_item("thr_1", "msg_0", ADA))
     page = await store.load_thread_items("thr_1", None, 2, "asc", ADA)
     assert ([item.id for item in page.data], page.after) == (["msg_1"], "msg_1")
-    meanwhile(local, store.delete_thread_item("thr_1", "msg_2", ADA))
+    run_during_read(local, store.delete_thread_item("thr_1", "msg_2", ADA))
     with pytest.raises(NotFoundError):
         await store.load_item("thr_1", "msg_2", ADA)
 
 
-def meanwhile(local: Local, other: Coroutine[Any, Any, None]) -> None:
-    """Let another request finish between the next read of a row and that of its object."""
-    whole = local.objects.get_object
+def run_during_read(local: Local, other: Coroutine[Any, Any, None]) -> None:
+    """Run another request between the next read of a row and the read of its object."""
+    original_get = local.objects.get_object
 
-    def late(**params: Any) -> Any:
-        local.objects.get_object = whole  # type: ignore[method-assign]  # once
+    def get_object(**params: Any) -> Any:
+        local.objects.get_object = original_get  # type: ignore[method-assign]  # once
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, other).result()
-        return whole(**params)
+        return original_get(**params)
 
-    local.objects.get_object = late  # type: ignore[method-assign]  # stands in for a slow bucket
+    local.objects.get_object = get_object  # type: ignore[method-assign]  # as a slow bucket would

@@ -1,4 +1,4 @@
-"""PostgresStore on a real PostgreSQL: the contract, the model, the schema, and what happens when the server is gone."""
+"""PostgresStore on a real PostgreSQL: the contract, the state machine test, the schema, and a missing server."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -45,16 +45,16 @@ def store(engine: AsyncEngine) -> PostgresStore:
 
 
 class TestPostgresStore(StoreContract, ErasureContract, UnreadableContract):
-    """All of it."""
+    """Run the contract."""
 
     @pytest.fixture
     def store(self, engine: AsyncEngine) -> PostgresStore:
-        """On an empty database."""
+        """A store on an empty database."""
         return PostgresStore(sessions_of(engine))
 
     @pytest.fixture
     def spoil(self, engine: AsyncEngine) -> Any:
-        """A newer release wrote it."""
+        """Mark a thread as written by a newer release."""
 
         async def spoil(thread_id: str) -> None:
             async with engine.begin() as connection:
@@ -74,9 +74,9 @@ async def test_the_migrations_make_the_schema(engine: AsyncEngine) -> None:
     assert await migrate(engine) == newest()
 
 
-async def test_a_database_that_is_gone_is_an_error_of_ours() -> None:
-    nowhere = create_async_engine("postgresql+asyncpg://nobody@/nothing?host=/nowhere")
-    store = PostgresStore(sessions_of(nowhere))
+async def test_an_unreachable_database_raises_unavailable_error() -> None:
+    unreachable = create_async_engine("postgresql+asyncpg://nobody@/nothing?host=/nowhere")
+    store = PostgresStore(sessions_of(unreachable))
     with pytest.raises(UnavailableError):
         await store.load_thread("thr_1", ADA)
     with pytest.raises(UnavailableError):
@@ -87,35 +87,35 @@ async def test_a_connection_that_breaks_is_replaced(engine: AsyncEngine, store: 
     await store.save_thread(thread_of(), ADA)
     other = create_async_engine(engine.url)
     async with other.connect() as connection:
-        ours = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
-        await connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"))
+        other_backends = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {other_backends}"))
     await other.dispose()
     with pytest.raises(UnavailableError):
         await store.load_thread("thr_1", ADA)
     assert (await store.load_thread("thr_1", ADA)).id == "thr_1"
 
 
-async def test_a_poisoned_row_becomes_a_placeholder(engine: AsyncEngine) -> None:
+async def test_a_damaged_row_becomes_a_placeholder(engine: AsyncEngine) -> None:
     counted: list[str] = []
     store = PostgresStore(sessions_of(engine), count=counted.append)
     await store.save_thread(thread_of(), ADA)
     for number in range(3):
         await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
-    for poison in ({"payload": b"{}"}, {"schema": 99}, {"encoding": "gzip"}, {"encoding": "zstd"}):
+    for damage in ({"payload": b"{}"}, {"schema": 99}, {"encoding": "gzip"}, {"encoding": "zstd"}):
         async with engine.begin() as connection:
-            await connection.execute(update(items).where(items.c.id == "msg_1").values(**poison))
+            await connection.execute(update(items).where(items.c.id == "msg_1").values(**damage))
         page = await store.load_thread_items("thr_1", None, 10, "asc", ADA)
         assert [item.type for item in page.data] == ["user_message", "task", "user_message"]
     assert counted == ["unreadable_row"] * 4
 
 
-@pytest.mark.parametrize("poison", [{"fields": b"no JSON"}, {"schema": 99}])
+@pytest.mark.parametrize("damage", [{"fields": b"no JSON"}, {"schema": 99}])
 async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(
-    engine: AsyncEngine, store: PostgresStore, poison: dict[str, Any]
+    engine: AsyncEngine, store: PostgresStore, damage: dict[str, Any]
 ) -> None:
     await store.save_thread(thread_of(title="old"), ADA)
     async with engine.begin() as connection:
-        await connection.execute(update(threads).values(**poison))
+        await connection.execute(update(threads).values(**damage))
         before = (await connection.execute(select(threads))).one()
     placeholder = await store.load_thread("thr_1", ADA)
     placeholder.title = "renamed"
@@ -125,7 +125,7 @@ async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(
         assert (await connection.execute(select(threads))).one() == before
 
 
-async def test_retention_filters_on_read_and_the_sweep_removes(engine: AsyncEngine) -> None:
+async def test_expired_rows_are_filtered_on_read_and_removed_by_the_sweep(engine: AsyncEngine) -> None:
     now = 10**18
     store = PostgresStore(sessions_of(engine), clock=lambda: now, retention_s=60)
     await store.save_thread(thread_of(), ADA)
@@ -164,7 +164,7 @@ async def test_an_export_imported_elsewhere_exports_the_same_and_erase_leaves_no
 
 def test_the_model_agrees(url: str) -> None:
     class PostgresMachine(StoreMachine):
-        """PostgresStore; its engine lives on the machine's own loop."""
+        """PostgresStore, whose engine uses the machine's own loop."""
 
         def open(self) -> PostgresStore:
             self.database = migrated(url)

@@ -1,8 +1,8 @@
-"""Two releases on one table: what the newer wrote the older reads, and what the older wrote the newer reads.
+"""Two releases on one table: each can read what the other wrote.
 
-A deployment is rolled back by its alias, so both happen. The newer release is imitated by what it may add: attributes,
-fields of a payload, rows of kinds that do not exist yet. The last release is released_rows.json: its rows, and what it
-showed of them; `python -m tests.store.test_releases` records it, when a version is tagged.
+A deployment can be rolled back, so both happen. The newer release is simulated by what it may add: attributes, fields
+of a payload, and rows of new kinds. The last release is released_rows.json: its rows, and the output it made of them;
+`python -m tests.store.test_releases` records it when a version is tagged.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ values = st.one_of(
 names = st.from_regex(r"future_[a-z_]{1,12}", fullmatch=True)
 
 
-async def live(store: DynamoDBStore) -> None:
-    """Two threads, the first with an item of each kind, a file and feedback; no payload that is large."""
+async def fill(store: DynamoDBStore) -> None:
+    """Add two threads, the first with an item of each kind, a file and feedback; no payload is large."""
     for number in range(2):
         await store.save_thread(thread_of(f"thr_{number}", title=f"Thread {number}"), ADA)
         await store.save_attachment(file_of(f"atc_{number}", thread_id=f"thr_{number}"), ADA)
@@ -47,32 +47,34 @@ async def live(store: DynamoDBStore) -> None:
     await store.add_feedback("thr_0", ["itm_00"], "positive", ADA)
 
 
-async def shown(store: DynamoDBStore) -> list[str]:
-    """Everything that ada's client can see, and her export, as text; times of reading apart."""
+async def visible_output(store: DynamoDBStore) -> list[str]:
+    """Return everything that ada's client can see, and her export, as text."""
     threads = (await store.load_threads(20, None, "asc", ADA)).data
-    told = [thread.model_dump_json() for thread in threads]
+    lines = [thread.model_dump_json() for thread in threads]
     for thread in threads:
         page = await store.load_thread_items(thread.id, None, 20, "asc", ADA)
-        told += [item.model_dump_json() for item in page.data]
+        lines += [item.model_dump_json() for item in page.data]
     for number in range(len(threads)):
-        told.append((await store.load_attachment(f"atc_{number}", ADA)).model_dump_json())
-    told += [json.dumps(record, sort_keys=True) async for record in store.export_user(ADA)]
-    return told
+        lines.append((await store.load_attachment(f"atc_{number}", ADA)).model_dump_json())
+    lines += [json.dumps(record, sort_keys=True) async for record in store.export_user(ADA)]
+    return lines
 
 
-def known(value: Any) -> Any:
-    """`value` without the fields that nobody knows yet: an export hands them on as they stand in the row."""
+def without_future_fields(value: Any) -> Any:
+    """Return `value` without fields of a newer release, which an export includes as they are in the row."""
     match value:
         case dict():
-            return {name: known(inner) for name, inner in value.items() if not name.startswith("future_")}
+            return {
+                name: without_future_fields(inner) for name, inner in value.items() if not name.startswith("future_")
+            }
         case list():
-            return [known(inner) for inner in value]
+            return [without_future_fields(inner) for inner in value]
         case _:
             return value
 
 
-def of_a_newer_release(rows: Rows, more: dict[str, Any], field: tuple[str, Any]) -> None:
-    """Add to every row what a later release might have written into it, and rows of a kind that nobody knows."""
+def add_future_content(rows: Rows, more: dict[str, Any], field: tuple[str, Any]) -> None:
+    """Add to every row what a later release might have written, and add rows of an unknown kind."""
     for row in rows.values():
         row |= deepcopy(more)
         if "payload" in row and row["encoding"]["S"] == "json":
@@ -85,23 +87,23 @@ def of_a_newer_release(rows: Rows, more: dict[str, Any], field: tuple[str, Any])
 
 @settings(max_examples=25, deadline=None)
 @given(more=st.dictionaries(names, values, max_size=4), field=st.tuples(st.sampled_from("ab"), st.none() | texts))
-def test_what_a_newer_release_adds_changes_nothing_for_this_one(more: dict[str, Any], field: tuple[str, Any]) -> None:
-    async def both() -> None:
+def test_additions_of_a_newer_release_change_nothing_for_this_one(more: dict[str, Any], field: tuple[str, Any]) -> None:
+    async def compare() -> None:
         local = Local()
-        await live(local.store())
-        before = await shown(local.store())
-        of_a_newer_release(local.engine.rows, more, field)
-        after = await shown(local.store())
-        assert [known(json.loads(line)) for line in after] == [json.loads(line) for line in before]
+        await fill(local.store())
+        before = await visible_output(local.store())
+        add_future_content(local.engine.rows, more, field)
+        after = await visible_output(local.store())
+        assert [without_future_fields(json.loads(line)) for line in after] == [json.loads(line) for line in before]
         assert local.counted == []
 
-    asyncio.run(both())
+    asyncio.run(compare())
 
 
-async def test_this_release_goes_on_in_threads_of_a_newer_one() -> None:
+async def test_this_release_continues_threads_of_a_newer_one() -> None:
     local = Local()
-    await live(local.store())
-    of_a_newer_release(local.engine.rows, {"future_attribute": {"S": "x"}}, ("a", 1))
+    await fill(local.store())
+    add_future_content(local.engine.rows, {"future_attribute": {"S": "x"}}, ("a", 1))
     local.later(1)
     store = local.store()
     await store.add_thread_item("thr_0", message_of("msg_new", thread_id="thr_0"), ADA)
@@ -114,8 +116,8 @@ async def test_this_release_goes_on_in_threads_of_a_newer_one() -> None:
 
 async def test_erasing_a_user_leaves_no_row_of_a_newer_release_behind() -> None:
     local = Local()
-    await live(local.store())
-    of_a_newer_release(local.engine.rows, {"future_attribute": {"S": "x"}}, ("a", 1))
+    await fill(local.store())
+    add_future_content(local.engine.rows, {"future_attribute": {"S": "x"}}, ("a", 1))
     async for _ in local.store().erase_user(ADA):
         pass
     local.later(LATE_WRITES_S)
@@ -123,15 +125,15 @@ async def test_erasing_a_user_leaves_no_row_of_a_newer_release_behind() -> None:
     assert [key for key in local.engine.rows if key[0].startswith(keys.user_partition("ada"))] == []
 
 
-async def test_what_the_last_release_wrote_is_shown_as_it_showed_it() -> None:
+async def test_rows_of_the_last_release_give_the_output_it_gave() -> None:
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     local = Local()
     local.engine.rows.update(_decoded(recorded["rows"]))
-    assert await shown(local.store()) == recorded["shown"]
+    assert await visible_output(local.store()) == recorded["shown"]
     assert local.counted == []
 
 
-def test_the_last_release_wrote_a_schema_that_this_one_reads() -> None:
+def test_this_release_reads_the_schema_of_the_last_release() -> None:
     rows = _decoded(json.loads(RECORDED.read_text(encoding="utf-8"))["rows"]).values()
     assert {int(row["schema"]["N"]) for row in rows if "schema" in row} <= set(range(1, codec.SCHEMA_VERSION + 1))
 
@@ -153,8 +155,8 @@ def _decoded(rows: list[dict[str, Any]]) -> Rows:
 
 async def _record() -> dict[str, Any]:
     local = Local()
-    await live(local.store())
-    return {"rows": _encoded(local.engine.rows), "shown": await shown(local.store())}
+    await fill(local.store())
+    return {"rows": _encoded(local.engine.rows), "shown": await visible_output(local.store())}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What has expired is gone for every reader at once; without retention nothing of a thread expires."""
+"""Expired rows are immediately invisible to every reader; without retention nothing of a thread expires."""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ async def test_expired_rows_are_filtered_when_they_are_read() -> None:
     assert await item_ids(store, "thr_0", ADA) == ["msg_0"]
 
 
-async def test_without_retention_nothing_expires_but_a_file_that_no_message_names() -> None:
+async def test_without_retention_nothing_expires_but_an_unbound_file() -> None:
     local = Local()
     await populate(local.store())
     expiring = [row for row in local.engine.rows.values() if keys.TTL_ATTRIBUTE in row]
@@ -72,7 +72,7 @@ async def test_a_turn_prolongs_its_thread_once() -> None:
         assert int(thread[keys.TTL_ATTRIBUTE]["N"]) == newest, "the thread expires with its newest item"
 
 
-async def test_an_erasure_finds_what_is_left_of_threads_whose_row_has_expired() -> None:
+async def test_an_erasure_finds_the_rest_of_threads_whose_row_has_expired() -> None:
     local = Local()
     store = local.store(retention_s=DAY_S)
     await populate(store, threads=2)
@@ -88,31 +88,31 @@ async def test_an_erasure_finds_what_is_left_of_threads_whose_row_has_expired() 
 
 
 @dataclass
-class World:
-    """A table whose rows DynamoDB removes at random times after they expire, and what should be alive in it."""
+class RetentionModel:
+    """A table whose rows DynamoDB removes at random times after they expire, and the rows that should be alive."""
 
     random: random.Random
     local: Local = field(default_factory=Local)
     retention_s: int = 30 * DAY_S
-    items: dict[str, dict[str, int]] = field(default_factory=dict)  # by thread: when each item expires
+    items: dict[str, dict[str, int]] = field(default_factory=dict)  # when each item expires, by thread
     threads: dict[str, int] = field(default_factory=dict)
 
     def store(self) -> DynamoDBStore:
-        """Another process."""
+        """Return the store of another process."""
         return self.local.store(retention_s=self.retention_s)
 
     def now_s(self) -> int:
         return self.local.now // 10**9
 
-    def ttl(self) -> None:
-        """DynamoDB removes some of the rows that have expired."""
+    def remove_expired(self) -> None:
+        """Remove some of the expired rows, as DynamoDB does."""
         for key, row in list(self.local.engine.rows.items()):
             expired = keys.TTL_ATTRIBUTE in row and int(row[keys.TTL_ATTRIBUTE]["N"]) <= self.now_s()
             if expired and self.random.random() < 0.5:
                 del self.local.engine.rows[key]
 
     async def write(self, number: int) -> None:
-        """One more item, with its file and feedback, in a thread that may be new."""
+        """Add an item with its file and feedback to a thread that may be new."""
         store, thread_id, item_id = self.store(), f"thr_{self.random.randrange(3)}", f"msg_{number}"
         expires_s = self.now_s() + self.retention_s
         if self.threads.get(thread_id, 0) <= self.now_s():
@@ -125,7 +125,7 @@ class World:
         self.items.setdefault(thread_id, {})[item_id] = expires_s
 
     async def check(self) -> None:
-        """What is alive is there, what has expired is not."""
+        """Check that everything alive is there, and nothing that has expired."""
         store = self.store()
         living = {thread_id for thread_id, expires_s in self.threads.items() if expires_s > self.now_s()}
         assert set(await thread_ids(store, ADA)) == living
@@ -140,15 +140,15 @@ class World:
 
 
 @pytest.mark.parametrize("seed", range(15))
-async def test_nothing_alive_is_missing_and_after_an_erasure_nothing_is_left(seed: int) -> None:
-    world = World(random.Random(seed))
+async def test_no_living_row_is_missing_and_an_erasure_leaves_nothing(seed: int) -> None:
+    model = RetentionModel(random.Random(seed))
     for number in range(30):
-        await world.write(number)
-        world.local.later(world.random.choice([0, 1, 3_600, 5 * DAY_S, 20 * DAY_S]))
-        world.ttl()
-        await world.check()
-    async for _ in world.store().erase_user(ADA):
+        await model.write(number)
+        model.local.later(model.random.choice([0, 1, 3_600, 5 * DAY_S, 20 * DAY_S]))
+        model.remove_expired()
+        await model.check()
+    async for _ in model.store().erase_user(ADA):
         pass
-    await finish(world.local, world.store())
-    assert world.local.engine.rows == {}
-    assert world.local.objects.kept == {}
+    await finish(model.local, model.store())
+    assert model.local.engine.rows == {}
+    assert model.local.objects.kept == {}

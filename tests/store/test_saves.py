@@ -1,4 +1,4 @@
-"""Threads that two processes save, users' data exported, imported and erased, and retention: on every store."""
+"""Concurrent saves, export, import and erasure of user data, and retention: on every store."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -16,16 +16,16 @@ from tests.store.saves_contract import SavesContract
 from tests.store.userdata_contract import UserDataContract
 
 
-class Retaining(RetentionContract):
-    """The public contract, on the stores of this module."""
+class Retention(RetentionContract):
+    """The public contract on the stores of this module."""
 
     @pytest.fixture
     def retaining(self, make: Any) -> Any:
         return make
 
 
-class TestMemory(SavesContract, UserDataContract, Retaining):
-    """In dictionaries."""
+class TestMemory(SavesContract, UserDataContract, Retention):
+    """MemoryStore."""
 
     @pytest.fixture
     def make(self) -> Any:
@@ -33,8 +33,8 @@ class TestMemory(SavesContract, UserDataContract, Retaining):
         return lambda clock, retention_s: MemoryStore(beside=rows, clock=clock, retention_s=retention_s)
 
 
-class TestStrictEngine(SavesContract, UserDataContract, Retaining):
-    """DynamoDBStore on the engine of this process."""
+class TestStrictEngine(SavesContract, UserDataContract, Retention):
+    """DynamoDBStore on the strict engine."""
 
     @pytest.fixture
     def make(self) -> Any:
@@ -51,7 +51,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(SavesContract, UserDataContract, Retaining):
+class TestPostgres(SavesContract, UserDataContract, Retention):
     """PostgresStore."""
 
     @pytest.fixture

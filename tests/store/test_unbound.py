@@ -1,4 +1,4 @@
-"""An attachment that no message names is forgotten after two days: the contract on every engine."""
+"""Unbound attachments expire after two days: the contract on every engine."""
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
@@ -17,7 +17,7 @@ from tests.store.unbound_contract import UnboundContract
 
 
 class TestMemory(UnboundContract):
-    """In dictionaries."""
+    """MemoryStore."""
 
     @pytest.fixture
     def make(self) -> Any:
@@ -25,7 +25,7 @@ class TestMemory(UnboundContract):
 
 
 class TestStrictEngine(UnboundContract):
-    """DynamoDBStore on the engine of this process."""
+    """DynamoDBStore on the strict engine."""
 
     @pytest.fixture
     def make(self) -> Any:

@@ -1,4 +1,4 @@
-"""All of a user: erased to the last row by runs that may die, exported, and imported again as it was."""
+"""All data of a user: erased completely by runs that may be killed, exported, and imported unchanged."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.store.sweeping import finish
 ADA = context_of("ada")
 
 
-async def test_an_erased_user_leaves_nothing_and_takes_nobody_along() -> None:
+async def test_an_erased_user_leaves_nothing_and_affects_no_other_user() -> None:
     local = Local()
     store = local.store()
     await populate(store, "ada", threads=3)
@@ -21,10 +21,10 @@ async def test_an_erased_user_leaves_nothing_and_takes_nobody_along() -> None:
     bob = context_of("bob")
     before = [record async for record in store.export_user(bob)]
     steps = [erased async for erased in store.erase_user(ADA)]
-    assert sum(step.threads for step in steps) == 2, "the third was deleted before"
+    assert sum(step.threads for step in steps) == 2, "the third was already deleted"
     assert sum(step.items for step in steps) == 12
     left = [row for row in local.engine.rows.values() if "USER#ada" in str(row)]
-    assert all("deleted_at" in row for row in left), "what says that they are gone, and nothing else"
+    assert all("deleted_at" in row for row in left), "only tombstones are left"
     assert not {name for row in left for name in row if name == "payload" or name.startswith("field_")}
     await finish(local, store)
     assert not [row for row in local.engine.rows.values() if "USER#ada" in str(row)]
@@ -32,7 +32,7 @@ async def test_an_erased_user_leaves_nothing_and_takes_nobody_along() -> None:
     assert [record async for record in store.export_user(bob)] == before
 
 
-async def test_an_erasure_that_dies_at_any_request_is_finished_by_the_next() -> None:
+async def test_an_erasure_that_is_killed_at_any_request_is_finished_by_the_next() -> None:
     deaths = 0
     while True:
         local = Local()
@@ -52,7 +52,7 @@ async def test_an_erasure_that_dies_at_any_request_is_finished_by_the_next() -> 
 
 
 @pytest.mark.parametrize("erased", [True, False])
-async def test_what_was_just_removed_can_be_imported_again(erased: bool) -> None:
+async def test_recently_removed_data_can_be_imported_again(erased: bool) -> None:
     local = Local()
     store = local.store()
     await populate(store, threads=1)

@@ -1,4 +1,4 @@
-"""How long an attachment waits for its message, on any store with a clock of the test's. Knows no engine."""
+"""Tests of how long an attachment waits for its message, for any store with the test's clock."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ NS = 10**9
 
 
 class Clock:
-    """Nanoseconds that pass when they are told to."""
+    """A clock in nanoseconds that only `later` advances."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000 * NS
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
     def later(self, seconds: int) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += seconds * NS
 
 
@@ -36,17 +36,17 @@ class UnboundContract:
         raise NotImplementedError
 
     @pytest.mark.parametrize("retention_s", [0, 30 * 24 * HOUR_S])
-    async def test_one_that_no_message_names_is_gone_after_two_days(self, make: Any, retention_s: int) -> None:
+    async def test_an_unbound_attachment_is_gone_after_two_days(self, make: Any, retention_s: int) -> None:
         clock = Clock()
         store = make(clock, retention_s)
         await store.save_attachment(file_of(), ADA)
         clock.later(UNBOUND_S - 1)
         assert await store.load_attachment("atc_1", ADA) == file_of()
         clock.later(1)
-        await missing(store)
+        await assert_missing(store)
         assert [record async for record in store.export_user(ADA)] == []
 
-    async def test_one_that_a_message_names_stays(self, make: Any) -> None:
+    async def test_a_bound_attachment_stays(self, make: Any) -> None:
         clock = Clock()
         store = make(clock, 0)
         await store.save_thread(thread_of(), ADA)
@@ -61,7 +61,7 @@ class UnboundContract:
         store = make(clock, HOUR_S)
         await store.save_attachment(file_of(), ADA)
         clock.later(HOUR_S)
-        await missing(store)
+        await assert_missing(store)
 
     async def test_an_import_waits_as_long_again(self, make: Any) -> None:
         clock = Clock()
@@ -76,6 +76,6 @@ class UnboundContract:
             await store.load_attachment("atc_1", NEW)
 
 
-async def missing(store: Any) -> None:
+async def assert_missing(store: Any) -> None:
     with pytest.raises(NotFoundError):
         await store.load_attachment("atc_1", ADA)

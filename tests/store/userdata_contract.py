@@ -1,4 +1,4 @@
-"""A user's data exported, imported and erased, on any store with a clock of the test's. Knows no engine."""
+"""Tests of exporting, importing and erasing a user's data, for any store with the test's clock."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ADA, BOB = context_of("ada"), context_of("bob")
 
 
 async def fill(store: Any) -> None:
-    """A thread of Ada's with three items, feedback, and two attachments."""
+    """Add a thread of Ada's with three items, feedback, and two attachments."""
     await store.save_thread(thread_of(title="t"), ADA)
     for name in ("msg_c", "msg_a", "msg_b"):
         await store.add_thread_item("thr_1", message_of(name), ADA)
@@ -25,14 +25,14 @@ async def fill(store: Any) -> None:
     await store.save_attachment(file_of("atc_free"), ADA)
 
 
-async def exported(store: Any, who: RequestContext = ADA) -> list[Record]:
-    """Everything of a user's."""
-    return [record async for record in store.export_user(who)]
+async def export(store: Any, user: RequestContext = ADA) -> list[Record]:
+    """Return everything of a user."""
+    return [record async for record in store.export_user(user)]
 
 
-async def imported(store: Any, records: list[Record], who: RequestContext = ADA) -> list[bool]:
-    """Put it back; which records were new."""
-    return [await store.import_record(record, who) for record in records]
+async def import_all(store: Any, records: list[Record], user: RequestContext = ADA) -> list[bool]:
+    """Import the records; return which ones were new."""
+    return [await store.import_record(record, user) for record in records]
 
 
 class UserDataContract:
@@ -46,40 +46,40 @@ class UserDataContract:
     async def test_an_import_under_another_user_exports_the_same(self, make: Any) -> None:
         store = make(Clock(), 0)
         await fill(store)
-        records = await exported(store)
+        records = await export(store)
         assert [record["kind"] for record in records] == ["thread", *["item"] * 3, "feedback", *["attachment"] * 2]
-        assert all(await imported(store, records, BOB))
-        assert await exported(store, BOB) == records
+        assert all(await import_all(store, records, BOB))
+        assert await export(store, BOB) == records
         assert await item_ids(store, "thr_1", BOB) == ["msg_c", "msg_a", "msg_b"]
 
-    async def test_what_is_there_already_is_not_new(self, make: Any) -> None:
+    async def test_existing_records_are_not_new(self, make: Any) -> None:
         store = make(Clock(), 0)
         await fill(store)
-        records = await exported(store)
-        assert await imported(store, records) == [False] * len(records)
-        assert await exported(store) == records
+        records = await export(store)
+        assert await import_all(store, records) == [False] * len(records)
+        assert await export(store) == records
 
-    async def test_another_value_under_an_id_is_a_conflict_and_stays(self, make: Any) -> None:
+    async def test_a_different_value_with_the_same_id_is_a_conflict(self, make: Any) -> None:
         store = make(Clock(), 0)
         await fill(store)
-        records = await exported(store)
+        records = await export(store)
         for record in records:
             if record["kind"] == "feedback":  # the latest wins, as when a user gives it
                 continue
             with pytest.raises(ConflictError, match=rf"^Another {record['kind']} has the id {record['id']}\.$"):
                 await store.import_record({**record, "value": {**record["value"], "name": "x", "title": "x"}}, ADA)
-        assert await exported(store) == records
+        assert await export(store) == records
 
     async def test_an_unknown_kind_of_record_is_refused(self, make: Any) -> None:
         with pytest.raises(ValueError, match=r"^A record has an unknown kind: task\.$"):
             await make(Clock(), 0).import_record({"kind": "task", "id": "x", "value": {}}, ADA)
 
     @pytest.mark.parametrize("removed", ["deleted", "erased", "expired"])
-    async def test_what_was_just_removed_can_be_imported_again(self, make: Any, removed: str) -> None:
+    async def test_recently_removed_data_can_be_imported_again(self, make: Any, removed: str) -> None:
         clock = Clock()
         store = make(clock, DAY_S)
         await fill(store)
-        records = await exported(store)
+        records = await export(store)
         match removed:
             case "deleted":
                 await store.delete_thread("thr_1", ADA)
@@ -92,29 +92,29 @@ class UserDataContract:
         await store.add_thread_item("thr_1", message_of("msg_late"), ADA)
         if removed != "deleted":
             await store.delete_thread_item("thr_1", "msg_late", ADA)
-        assert all(await imported(store, records))
-        assert await exported(store) == records
+        assert all(await import_all(store, records))
+        assert await export(store) == records
         clock.later(DAY_S - 1)
         await store.sweep(stop=lambda: False)
-        assert await exported(store) == records
+        assert await export(store) == records
 
     async def test_a_deleted_item_can_be_imported_again_in_its_place(self, make: Any) -> None:
         store = make(Clock(), 0)
         await fill(store)
-        records = await exported(store)
+        records = await export(store)
         await store.delete_thread_item("thr_1", "msg_a", ADA)
-        assert await imported(store, [record for record in records if record["id"] == "msg_a"]) == [True, False]
-        assert await exported(store) == records
+        assert await import_all(store, [record for record in records if record["id"] == "msg_a"]) == [True, False]
+        assert await export(store) == records
 
-    async def test_an_erased_user_has_nothing_and_nobody_else_loses_anything(self, make: Any) -> None:
+    async def test_an_erased_user_has_nothing_and_no_other_user_loses_anything(self, make: Any) -> None:
         store = make(Clock(), 0)
         await fill(store)
-        await imported(store, await exported(store), BOB)
-        theirs = await exported(store, BOB)
+        await import_all(store, await export(store), BOB)
+        bobs = await export(store, BOB)
         steps = [step async for step in store.erase_user(ADA)]
         erased = sum(steps, Erased())
         assert (erased.threads, erased.items, erased.attachments) == (1, 3, 2)
-        assert await exported(store) == []
+        assert await export(store) == []
         with pytest.raises(NotFoundError):
             await store.load_attachment("atc_free", ADA)
-        assert await exported(store, BOB) == theirs
+        assert await export(store, BOB) == bobs

@@ -1,7 +1,7 @@
-"""What a turn asks of DynamoDB, request by request: lease, guard and journal beside the same turn without them.
+"""DynamoDB requests of a turn: what lease, idempotency key and journal cost compared with a turn without them.
 
-Every request takes one round trip of virtual time, so what is sent side by side is told from what waits. docs/turns.md
-quotes the record.
+Every request takes one round trip of virtual time, which separates concurrent requests from sequential ones.
+docs/turns.md quotes the recording.
 """
 
 import math
@@ -20,22 +20,22 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.quotas.engine import settings_with
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
-from tests.turns.machine import Far, Line
+from tests.turns.machine import Connection, RemoteStore
 from tests.turns.turn_fixture import THREAD, Model, Process, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 PAGE = Path(__file__).parents[2] / "docs" / "turns.md"
 COSTS = PAGE.with_name("cost.md")
 ROUND_TRIP_S = 0.02
-BESIDE_REQUESTS = 4  # lease and guard, however long the answer takes
-BESIDE_REQUESTS_A_SECOND = 2  # the journal's batch and the lease's renewal
-BESIDE_ROUND_TRIPS = 2  # before the user's message is written
-OURS = ("REQUEST", "TURN", "EVENTS")
+EXTRA_REQUESTS = 4  # lease and idempotency key, independent of the answer's length
+EXTRA_REQUESTS_PER_SECOND = 2  # the journal's batch and the lease's renewal
+EXTRA_ROUND_TRIPS = 2  # before the user's message is written
+EXTRA_ROWS = ("REQUEST", "TURN", "EVENTS")
 CONTEXT = RequestContext(user=User("ann"), request_id="r", turn=Turn(id="turn-that-is-counted"))
 
 
 class Recorded(Engine):
-    """An engine that notes when it was asked for which row: milliseconds, operation, row."""
+    """An engine that records its requests as (milliseconds, operation, row)."""
 
     def __init__(self, time: VirtualTime) -> None:
         super().__init__()
@@ -51,25 +51,25 @@ class Recorded(Engine):
 
 
 class Counted:
-    """A process on a recorded engine, with Ann's thread in it."""
+    """A recorded engine with ann's thread, and a store behind a connection to it."""
 
     def __init__(self) -> None:
         self.time = VirtualTime()
         self.engine = Recorded(self.time)
         client: Any = self.engine
-        near = DynamoDBStore(client, "table", clock=self.time.now_ns, executor=Inline())
-        self.near = near
-        self.store: Any = Far(near, Line(self.time, ROUND_TRIP_S / 2), taken=lambda *_: None)
+        local = DynamoDBStore(client, "table", clock=self.time.now_ns, executor=Inline())
+        self.local = local
+        self.store: Any = RemoteStore(local, Connection(self.time, ROUND_TRIP_S / 2), taken=lambda *_: None)
 
     async def begin(self) -> None:
-        """From here on everything is counted."""
-        await self.near.save_thread(thread_at(THREAD), CONTEXT)
+        """Create the thread, then start recording."""
+        await self.local.save_thread(thread_at(THREAD), CONTEXT)
         self.engine.seen.clear()
         self.engine.began_s = self.time.now_s
 
     @property
     def until_the_message(self) -> int:
-        """In which round trip the user's message was written."""
+        """The number of the round trip in which the user's message was written."""
         return next(
             math.ceil(ms / 1000 / ROUND_TRIP_S) for ms, operation, _ in self.engine.seen if operation == "PutItem"
         )
@@ -83,12 +83,12 @@ async def counted() -> Counted:
 
 
 async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = None) -> None:
-    """A message in a thread that is there, answered for so long with words all the time."""
+    """Send a message to the thread; its answer streams words for `answer_s`."""
     model = Model()
     process = Process(counted.store, counted.time)
     process.turns.services = replace(process.turns.services, quotas=quotas)
     asking = process.ask(model, "hi")
-    task = counted.time.begun(asking)
+    task = counted.time.start(asking)
     for _ in range(int(answer_s * 10)):
         model.say("word ")
         await counted.time.advance(0.1)
@@ -97,39 +97,41 @@ async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = 
     assert (await task).over
 
 
-async def message_of_a_bare_turn() -> int:
-    """In which round trip the user's message is written where nobody takes a lease: after the check."""
+async def message_of_a_plain_turn() -> int:
+    """Return the round trip in which the message is written without a lease: right after the check."""
     counted = Counted()
     await counted.begin()
 
-    async def bare() -> None:
+    async def plain() -> None:
         await counted.store.load_thread(THREAD, CONTEXT)
         events: AsyncIterator[bytes] = Model().events(counted.store, CONTEXT, THREAD, "hi")
         await anext(events)
 
-    task = counted.time.begun(bare())
+    task = counted.time.start(plain())
     await counted.time.advance(1)
     await task
     return counted.until_the_message
 
 
-async def test_the_users_message_is_written_two_round_trips_later_than_without_lease_and_guard(
+async def test_lease_and_idempotency_key_delay_the_message_by_two_round_trips(
     counted: Counted,
 ) -> None:
     await turn_of(counted, 0.5)
-    assert counted.until_the_message - await message_of_a_bare_turn() == BESIDE_ROUND_TRIPS
+    assert counted.until_the_message - await message_of_a_plain_turn() == EXTRA_ROUND_TRIPS
 
 
 @pytest.mark.parametrize("answer_s", [0.4, 3.3, 9.7])
-async def test_lease_guard_and_journal_are_five_requests_and_two_a_second(counted: Counted, answer_s: float) -> None:
+async def test_lease_idempotency_key_and_journal_cost_at_most_the_documented_requests(
+    counted: Counted, answer_s: float
+) -> None:
     await turn_of(counted, answer_s)
-    beside = [row for _, _, row in counted.engine.seen if row in OURS]
-    assert len(beside) <= BESIDE_REQUESTS + BESIDE_REQUESTS_A_SECOND * math.ceil(answer_s)
-    assert len([row for row in beside if row == "EVENTS"]) <= math.ceil(answer_s) + 1
+    extra = [row for _, _, row in counted.engine.seen if row in EXTRA_ROWS]
+    assert len(extra) <= EXTRA_REQUESTS + EXTRA_REQUESTS_PER_SECOND * math.ceil(answer_s)
+    assert len([row for row in extra if row == "EVENTS"]) <= math.ceil(answer_s) + 1
 
 
 @pytest.mark.parametrize(("running", "more"), [(0, 1), (3, 2)])
-async def test_a_limit_on_messages_is_a_request_more_and_one_on_turns_at_a_time_another(
+async def test_a_message_limit_costs_one_request_and_a_limit_on_running_turns_another(
     counted: Counted, running: int, more: int
 ) -> None:
     ledger = counted.store.ledger
@@ -140,13 +142,13 @@ async def test_a_limit_on_messages_is_a_request_more_and_one_on_turns_at_a_time_
     assert [row for _, _, row in counted.engine.seen].count(keys.QUOTA) == more
 
 
-async def test_the_page_of_costs_says_what_a_turn_of_eight_seconds_asks_for(counted: Counted) -> None:
+async def test_the_cost_page_states_the_requests_of_a_turn_of_eight_seconds(counted: Counted) -> None:
     await turn_of(counted, 8)
-    beside = len([row for _, _, row in counted.engine.seen if row in OURS])
-    assert f"a turn of 8 s makes {beside} requests" in COSTS.read_text()
+    extra = len([row for _, _, row in counted.engine.seen if row in EXTRA_ROWS])
+    assert f"a turn of 8 s makes {extra} requests" in COSTS.read_text()
 
 
-async def test_the_page_shows_the_requests_of_a_turn_as_they_were_recorded(counted: Counted) -> None:
+async def test_the_page_shows_the_recorded_requests_of_a_turn(counted: Counted) -> None:
     await turn_of(counted, 1.5)
     record = "\n".join(f"{ms:>5} ms  {operation:<10}  {row}" for ms, operation, row in counted.engine.seen)
     assert record in PAGE.read_text(), record

@@ -1,4 +1,4 @@
-"""A thread on PostgreSQL is deleted while an answer is written in it: its turn ends, and its events are gone."""
+"""Deleting a PostgreSQL thread during its turn: the turn ends, and its journaled events are deleted."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -25,7 +25,7 @@ NAMED = "a-turn-that-has-a-name"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The URL of a server for this module."""
+    """A PostgreSQL server for this module."""
     with postgres() as url:
         yield url
 
@@ -38,12 +38,12 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 
 
 def process(engine: AsyncEngine, ledger: Any, time: VirtualTime) -> Process:
-    """A server on PostgreSQL whose turns are kept in `ledger`."""
+    """Return a process with a PostgreSQL store whose turns are in `ledger`."""
     store: Any = PostgresStore(sessions_of(engine), ledger=ledger)
-    made = Process(MemoryStore(), time)
-    made.store = store
-    made.turns = Turns(TurnServices(ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
-    return made
+    server = Process(MemoryStore(), time)
+    server.store = store
+    server.turns = Turns(TurnServices(ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
+    return server
 
 
 @pytest.mark.parametrize("removal", ["delete", "erase"])

@@ -1,4 +1,4 @@
-"""A user is erased while an answer of theirs is being written: nothing of it is seen, and nothing of it stays."""
+"""Erasing a user during a running turn: its late writes are invisible and removed by the hourly sweep."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from tests.turns.virtual_time import VirtualTime
 ANN = as_user("ann")
 
 
-@pytest.mark.parametrize("ends", [True, False], ids=["it ends by itself at once", "it notices"])
-async def test_what_an_answer_under_way_writes_after_an_erasure_goes_with_the_hourly_sweep(ends: bool) -> None:
+@pytest.mark.parametrize("ends", [True, False], ids=["it ends at once", "it notices"])
+async def test_late_writes_of_a_running_answer_after_an_erasure_are_swept(ends: bool) -> None:
     time = VirtualTime()
     engine: Any = Engine()
     store: Any = DynamoDBStore(engine, "table", clock=time.now_ns, executor=Inline())
@@ -27,16 +27,16 @@ async def test_what_an_answer_under_way_writes_after_an_erasure_goes_with_the_ho
     model.say("private words")
     await time.advance(1.2)
     model.say(" that wait for the next second")
-    await time.rest()
+    await time.settle()
 
     async for _ in store.erase_user(ANN):
         pass
     if ends:
         model.finish()
-        await time.rest()
+        await time.settle()
     await time.advance(1.5)
     assert reader.over
-    assert ("ITEM" in str(engine.rows)) is ends, "only what was written before the turn noticed is left to the sweep"
+    assert ("ITEM" in str(engine.rows)) is ends, "only writes from before the turn noticed the erasure may remain"
     assert (await store.load_thread_items(THREAD, None, 100, "asc", ANN)).data == []
     assert [record async for record in store.export_user(ANN)] == []
     assert await process.turns.running_in(THREAD, ANN) is None

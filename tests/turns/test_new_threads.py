@@ -1,4 +1,4 @@
-"""A new thread on one table: stored in one write with its message, its lease and its key, before a model is called."""
+"""A new thread on one table: one write stores it with its message, lease and key, before the model is called."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.apps.chat import message
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.turns.test_newer_messages import SlowModel, Tab
-from tests.turns.test_retried_messages import NAMED, Dropping
+from tests.turns.test_retried_messages import NAMED, LostAnswers
 from tests.turns.turn_fixture import as_user
 from tests.turns.virtual_time import VirtualTime
 
@@ -23,33 +23,33 @@ HI = ThreadsCreateReq.model_validate({"params": {"input": message("hi")}})
 
 
 class SharedTable:
-    """Ann, at processes over one table."""
+    """Processes of ann's on one table."""
 
     def __init__(self) -> None:
         self.time, self.engine = VirtualTime(), Engine()
         self.model = SlowModel(self.time)
-        self.store = self.opened()
+        self.store = self.open_store()
 
-    def opened(self) -> Any:
-        """The store of another process."""
+    def open_store(self) -> Any:
+        """Return the store of another process."""
         client: Any = self.engine
         return DynamoDBStore(client, "table", clock=self.time.now_ns, executor=Inline())
 
     async def tab(self, new_threads: Callable[[Any], Any] = lambda store: store) -> Tab:
-        """A browser tab at a process of its own, which begins threads at what `new_threads` makes of its store."""
-        store = self.opened()
+        """Return a browser tab with its own process, whose store for new threads is made by `new_threads`."""
+        store = self.open_store()
         tab = Tab(store, self.time, self.model, new_threads=new_threads(store))
         await tab.agent.ensure_initialized()
         return tab
 
     async def answered(self, tab: Tab, *, named: str | None = None) -> list[bytes]:
-        """The events of a message that begins a thread."""
-        task = self.time.begun(tab.answered(HI, named=named))
+        """Return the events of a message that starts a thread."""
+        task = self.time.start(tab.answered(HI, named=named))
         await self.time.advance(60)
         return await task
 
     async def items(self) -> list[list[str]]:
-        """The types of the items of each thread."""
+        """Return the types of the items of each thread."""
         threads = (await self.store.load_threads(10, None, "asc", ANN)).data
         pages = [await self.store.load_thread_items(thread.id, None, 10, "asc", ANN) for thread in threads]
         return [[item.type for item in page.data] for page in pages]
@@ -64,41 +64,39 @@ def shared() -> SharedTable:
 
 
 @pytest.mark.parametrize("named", [None, NAMED])
-async def test_a_new_thread_waits_for_two_requests_before_the_model_is_called(
+async def test_a_new_thread_makes_two_requests_before_the_model_is_called(
     shared: SharedTable, named: str | None
 ) -> None:
     tab = await shared.tab()
     before: list[str] = []
-    ask = shared.model.stream_response
+    stream = shared.model.stream_response
 
-    async def noted(*args: Any, **kwargs: Any) -> Any:
+    async def recorded(*args: Any, **kwargs: Any) -> Any:
         before.extend(shared.engine.requests)
-        async for event in ask(*args, **kwargs):
+        async for event in stream(*args, **kwargs):
             yield event
 
-    shared.model.stream_response = noted  # type: ignore[method-assign] # to see when it is called
+    shared.model.stream_response = recorded  # type: ignore[method-assign] # to see when it is called
     await shared.answered(tab, named=named)
     assert before == ["UpdateItem", "TransactWriteItems"]
     assert await shared.items() == ANSWERED
 
 
 @pytest.mark.parametrize("lands", [True, False], ids=["lands", "does not land"])
-async def test_a_named_request_whose_write_was_not_answered_is_stored_and_answered_once(
+async def test_a_named_request_with_a_lost_write_answer_is_stored_and_answered_once(
     shared: SharedTable, lands: bool
 ) -> None:
-    tab = await shared.tab(lambda store: Dropping(store, lands=lands).losing("begin_thread"))
+    tab = await shared.tab(lambda store: LostAnswers(store, lands=lands).losing("begin_thread"))
     with pytest.raises(UnavailableError):
         await shared.answered(tab, named=NAMED)
     await shared.answered(await shared.tab(), named=NAMED)
     assert await shared.items() == ANSWERED
-    assert shared.model.shown == [["hi"]]
+    assert shared.model.inputs == [["hi"]]
 
 
 @pytest.mark.parametrize("lands", [True, False], ids=["lands", "does not land"])
-async def test_a_request_without_a_name_whose_write_was_not_answered_leaves_no_thread(
-    shared: SharedTable, lands: bool
-) -> None:
-    tab = await shared.tab(lambda store: Dropping(store, lands=lands).losing("begin_thread"))
+async def test_an_unnamed_request_with_a_lost_write_answer_leaves_no_thread(shared: SharedTable, lands: bool) -> None:
+    tab = await shared.tab(lambda store: LostAnswers(store, lands=lands).losing("begin_thread"))
     with pytest.raises(UnavailableError):
         await shared.answered(tab)
     assert await shared.items() == []
@@ -112,13 +110,13 @@ async def test_a_stop_that_arrives_before_its_request_stores_the_message_and_cal
     tab = await shared.tab()
     await tab.turns.stop(ANN, turn_id=NAMED, thread_id=None)
     await shared.answered(tab, named=NAMED)
-    assert shared.model.shown == []
+    assert shared.model.inputs == []
     assert [kinds[0] for kinds in await shared.items()] == ["user_message"]
 
 
 async def test_a_stop_while_the_model_answers_ends_the_turn(shared: SharedTable) -> None:
     tab, other = await shared.tab(), await shared.tab()
-    task = shared.time.begun(tab.answered(HI, named=NAMED))
+    task = shared.time.start(tab.answered(HI, named=NAMED))
     await shared.time.advance(0.1)
     assert await other.turns.stop(ANN, turn_id=NAMED, thread_id=None)
     await shared.time.advance(60)
@@ -127,37 +125,37 @@ async def test_a_stop_while_the_model_answers_ends_the_turn(shared: SharedTable)
     assert kinds[-1] == "sdk_hidden_context"
 
 
-async def test_a_request_with_the_same_name_attaches_to_the_turn_that_began_the_thread(shared: SharedTable) -> None:
-    first = shared.time.begun((await shared.tab()).answered(HI, named=NAMED))
+async def test_a_request_with_the_same_name_attaches_to_the_turn_that_started_the_thread(shared: SharedTable) -> None:
+    first = shared.time.start((await shared.tab()).answered(HI, named=NAMED))
     await shared.time.advance(0.1)
-    second = shared.time.begun((await shared.tab()).answered(HI, named=NAMED))
+    second = shared.time.start((await shared.tab()).answered(HI, named=NAMED))
     await shared.time.advance(60)
     assert await first == await second
-    assert len(shared.model.shown) == 1
+    assert len(shared.model.inputs) == 1
 
 
-class Late:
-    """A store that begins threads too late: their key is free again, and another process has claimed it."""
+class LateStore:
+    """A store that starts threads too late: their key has expired, and another process has claimed it."""
 
     def __init__(self, store: Any, shared: SharedTable, other: Tab) -> None:
         self._store, self._shared, self._other = store, shared, other
         self.others: list[asyncio.Task[list[bytes]]] = []
 
     async def begin_thread(self, *args: Any, **kwargs: Any) -> bool:
-        """NewThreads.begin_thread."""
+        """Start a thread after another process has claimed its key."""
         self._shared.time.now_s += UNBEGUN_S + 1
-        self.others.append(self._shared.time.begun(self._other.answered(HI, named=NAMED)))
-        await self._shared.time.rest()
+        self.others.append(self._shared.time.start(self._other.answered(HI, named=NAMED)))
+        await self._shared.time.settle()
         begun: bool = await self._store.begin_thread(*args, **kwargs)
         return begun
 
 
-async def test_a_request_whose_key_was_claimed_by_another_meanwhile_does_not_begin(shared: SharedTable) -> None:
+async def test_a_request_whose_key_another_claimed_meanwhile_does_not_start(shared: SharedTable) -> None:
     other = await shared.tab()
-    late: list[Late] = []
+    late: list[LateStore] = []
 
-    def too_late(store: Any) -> Late:
-        late.append(Late(store, shared, other))
+    def too_late(store: Any) -> LateStore:
+        late.append(LateStore(store, shared, other))
         return late[0]
 
     tab = await shared.tab(too_late)
@@ -166,4 +164,4 @@ async def test_a_request_whose_key_was_claimed_by_another_meanwhile_does_not_beg
     await shared.time.advance(60)
     await late[0].others[0]
     assert await shared.items() == ANSWERED
-    assert shared.model.shown == [["hi"]]
+    assert shared.model.inputs == [["hi"]]

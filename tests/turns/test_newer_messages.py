@@ -1,4 +1,4 @@
-"""A turn answers its own message: what was written after it belongs to a newer turn, and the model is not shown it."""
+"""A turn answers its own message only: newer messages belong to newer turns, and its model does not receive them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,28 +28,28 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import dispatcher_with, message
 from tests.turns.test_read_ahead import texts
-from tests.turns.turn_fixture import THREAD, Replaced, as_user, thread_at
+from tests.turns.turn_fixture import THREAD, Patched, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")
 
 
 class SlowModel(DemoModel):
-    """The demo model at its usual pace; `shown` is what each run was shown."""
+    """The demo model at its usual pace; `inputs` are the texts that each run received."""
 
     def __init__(self, time: VirtualTime) -> None:
         super().__init__(sleep=time.sleep)
-        self.shown: list[list[str]] = []
+        self.inputs: list[list[str]] = []
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> Any:
-        """The demo model's answer."""
-        self.shown.append(texts(kwargs["input"] if "input" in kwargs else args[1]))
+        """Record the input and stream the demo model's answer."""
+        self.inputs.append(texts(kwargs["input"] if "input" in kwargs else args[1]))
         async for event in super().stream_response(*args, **kwargs):
             yield event
 
 
 class Tab:
-    """A browser tab of Ann's, at a process of its own over rows that are shared."""
+    """A browser tab of ann's with its own process on shared rows."""
 
     def __init__(self, store: Any, time: VirtualTime, model: SlowModel, *, new_threads: Any = None) -> None:
         self.store = store
@@ -60,13 +60,13 @@ class Tab:
         )
 
     async def say(self, text: str) -> list[bytes]:
-        """A message; the events of its answer."""
+        """Send a message; return the events of its answer."""
         return await self.answered(
             ThreadsAddUserMessageReq.model_validate({"params": {"thread_id": THREAD, "input": message(text)}})
         )
 
     async def regenerate(self, item_id: str) -> list[bytes]:
-        """The answer to an older message anew."""
+        """Regenerate the answer to an older message."""
         return await self.answered(
             ThreadsRetryAfterItemReq.model_validate({"params": {"thread_id": THREAD, "item_id": item_id}})
         )
@@ -77,10 +77,12 @@ class Tab:
         *,
         named: str | None = None,
     ) -> list[bytes]:
-        """The events of a request's turn."""
+        """Run a request's turn and return its events."""
         thread_id = None if isinstance(request, ThreadsCreateReq) else THREAD
-        asked = TurnRequest(request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named)
-        context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
+        turn_request = TurnRequest(
+            request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named
+        )
+        context = RequestContext(user=User("ann"), request_id="r", turn=turn_request.turn("ann"))
 
         async def check() -> None:
             await Checks(self.store).check(request, context)
@@ -88,29 +90,29 @@ class Tab:
         async def begin() -> AsyncIterator[bytes]:
             return await self.server.events(request, context)
 
-        turn = await self.turns.open(asked, check, begin, context=context)
+        turn = await self.turns.open(turn_request, check, begin, context=context)
         events = [event async for event in turn]
         await turn.finished()
         return events
 
 
-class Room:
-    """Ann's thread in two tabs."""
+class TwoTabs:
+    """Ann's thread in two browser tabs."""
 
     def __init__(self) -> None:
         self.time = VirtualTime()
         self.rows = MemoryStore(clock=self.time.now_ns)
         self.model = SlowModel(self.time)
-        self.one, self.two = (
+        self.first, self.second = (
             Tab(MemoryStore(beside=self.rows, clock=self.time.now_ns), self.time, self.model) for _ in range(2)
         )
 
     async def items(self) -> list[ThreadItem]:
-        """What the thread holds, hidden items too."""
+        """Return the thread's items, including hidden ones."""
         return (await self.rows.load_thread_items(THREAD, None, 100, "asc", ANN)).data
 
-    async def shown(self) -> list[str]:
-        """Who said what, a user's messages by their text."""
+    async def messages(self) -> list[str]:
+        """Return the texts of user messages, and "answer" for each answer."""
         return [
             item.content[0].text if isinstance(item, UserMessageItem) else "answer"
             for item in await self.items()
@@ -119,83 +121,84 @@ class Room:
 
 
 @pytest.fixture
-async def room() -> Room:
-    room = Room()
-    await room.rows.save_thread(thread_at(THREAD), ANN)
-    for tab in (room.one, room.two):
+async def tabs() -> TwoTabs:
+    tabs = TwoTabs()
+    await tabs.rows.save_thread(thread_at(THREAD), ANN)
+    for tab in (tabs.first, tabs.second):
         await tab.agent.ensure_initialized()
-    return room
+    return tabs
 
 
 @pytest.mark.parametrize("later_s", [0.3, 0.8, 1.3])
-async def test_a_message_during_the_pause_of_regenerate_is_answered_once_and_by_its_own_turn(
-    room: Room, later_s: float
-) -> None:
-    first = room.time.begun(room.one.say("m1"))
-    await room.time.advance(2)
-    (asked,) = [item.id for item in await room.items()]
-    again = room.time.begun(room.two.regenerate(asked))
-    await room.time.advance(later_s)
-    second = room.time.begun(room.one.say("m2"))
-    await room.time.advance(60)
-    assert await room.shown() == ["m1", "answer", "m2", "answer"]
+async def test_a_message_during_a_regenerate_is_answered_once_by_its_own_turn(tabs: TwoTabs, later_s: float) -> None:
+    first = tabs.time.start(tabs.first.say("m1"))
+    await tabs.time.advance(2)
+    (message_id,) = [item.id for item in await tabs.items()]
+    again = tabs.time.start(tabs.second.regenerate(message_id))
+    await tabs.time.advance(later_s)
+    second = tabs.time.start(tabs.first.say("m2"))
+    await tabs.time.advance(60)
+    assert await tabs.messages() == ["m1", "answer", "m2", "answer"]
     with pytest.raises(ConflictError, match="another message took its place"):
         await again
     assert b"thread.item.done" in (await second)[-1]
-    assert [shown[-1] for shown in room.model.shown] == ["m1", "m2"]
+    assert [texts[-1] for texts in tabs.model.inputs] == ["m1", "m2"]
     assert first.done()
 
 
 @pytest.mark.parametrize("is_regenerated", [False, True])
-async def test_the_model_is_not_shown_what_came_after_the_turns_own_message(room: Room, is_regenerated: bool) -> None:
-    """Two messages within milliseconds: the older turn reads the thread when the newer message is stored already."""
-    await room.time.begun(after(room, room.one.say("m0")))
-    (asked, *_) = [item.id for item in await room.items()]
-    store, two = room.one.store, room.two
+async def test_the_model_receives_nothing_newer_than_the_turns_own_message(tabs: TwoTabs, is_regenerated: bool) -> None:
+    """With two messages within milliseconds, the older turn may read the thread after the newer message was stored."""
+    await tabs.time.start(complete(tabs, tabs.first.say("m0")))
+    (message_id, *_) = [item.id for item in await tabs.items()]
+    store, second = tabs.first.store, tabs.second
 
     async def load_thread_items(*args: Any, **kwargs: Any) -> Any:
-        if any(item.id != asked and isinstance(item, UserMessageItem) for item in await room.items()) or is_regenerated:
-            room.one.server._runs._store = store
-            room.time.begun(two.say("m2"))
-            await room.time.rest()
+        if (
+            any(item.id != message_id and isinstance(item, UserMessageItem) for item in await tabs.items())
+            or is_regenerated
+        ):
+            tabs.first.server._runs._store = store
+            tabs.time.start(second.say("m2"))
+            await tabs.time.settle()
         return await store.load_thread_items(*args, **kwargs)
 
-    room.one.server._runs._store = Replaced(store, load_thread_items=load_thread_items)  # type: ignore[assignment] # one
-    older = room.time.begun(room.one.regenerate(asked) if is_regenerated else room.one.say("m1"))
-    await room.time.advance(60)
+    tabs.first.server._runs._store = Patched(store, load_thread_items=load_thread_items)  # type: ignore[assignment] # has all used methods
+    older = tabs.time.start(tabs.first.regenerate(message_id) if is_regenerated else tabs.first.say("m1"))
+    await tabs.time.advance(60)
     assert older.done()
-    own = next(shown for shown in room.model.shown[1:] if "m2" not in shown)
+    own = next(texts for texts in tabs.model.inputs[1:] if "m2" not in texts)
     assert own[-1] == ("m0" if is_regenerated else "m1")
-    assert sum("m2" in shown for shown in room.model.shown) == 1
+    assert sum("m2" in texts for texts in tabs.model.inputs) == 1
 
 
-async def test_a_message_that_is_gone_from_the_thread_is_not_answered_from_others(room: Room) -> None:
-    """Its page no longer holds it, as many items came after it: what is shown still ends with it."""
-    room.one.server._runs._settings = Settings(history_items=2)
-    await room.time.begun(after(room, room.one.say("m0")))
-    (asked, *_) = [item.id for item in await room.items()]
-    store = room.one.store
+async def test_model_input_ends_with_the_turns_message_or_fails_if_it_is_deleted(tabs: TwoTabs) -> None:
+    """Many newer items may push the message off the page that is read; the input still ends with it."""
+    tabs.first.server._runs._settings = Settings(history_items=2)
+    await tabs.time.start(complete(tabs, tabs.first.say("m0")))
+    (message_id, *_) = [item.id for item in await tabs.items()]
+    store = tabs.first.store
 
     async def load_thread_items(*args: Any, **kwargs: Any) -> Any:
-        if room.one.server._runs._store is not store:
-            room.one.server._runs._store = store
+        if tabs.first.server._runs._store is not store:
+            tabs.first.server._runs._store = store
             for number in range(3):
-                await room.time.begun(after(room, room.two.say(f"newer {number}")))
+                await tabs.time.start(complete(tabs, tabs.second.say(f"newer {number}")))
         return await store.load_thread_items(*args, **kwargs)
 
-    room.one.server._runs._store = Replaced(store, load_thread_items=load_thread_items)  # type: ignore[assignment] # one
+    tabs.first.server._runs._store = Patched(store, load_thread_items=load_thread_items)  # type: ignore[assignment] # has all used methods
     context = RequestContext(user=User("ann"), request_id="r")
-    message_item = await store.load_item(THREAD, asked, context)
-    shown = await room.one.server._runs._newest_first(thread_at(THREAD), context, message_item)
-    assert [item.id for item in shown] == [asked]
+    message_item = await store.load_item(THREAD, message_id, context)
+    items = await tabs.first.server._runs._newest_first(thread_at(THREAD), context, message_item)
+    assert [item.id for item in items] == [message_id]
     await store.delete_thread(THREAD, context)
     with pytest.raises(NotFoundError):
-        await room.one.server._runs._newest_first(thread_at(THREAD), context, message_item)
+        await tabs.first.server._runs._newest_first(thread_at(THREAD), context, message_item)
 
 
-async def after(room: Room, work: Any) -> None:
-    """`work`, with as much time as it takes."""
+async def complete(tabs: TwoTabs, work: Any) -> None:
+    """Await `work`, letting as much time pass as it takes."""
     task = asyncio.ensure_future(work)
     while not task.done():
-        await room.time.advance(1)
+        await tabs.time.advance(1)
     await task

@@ -1,4 +1,4 @@
-"""The fold: what a turn had said, from its events, wherever they were cut."""
+"""Partial answers: the unfinished messages in a turn's journaled events, wherever the events end."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def delta(item_id: str, text: str, index: int = 0) -> bytes:
     return sse({"type": "thread.item.updated", "item_id": item_id, "update": update})
 
 
-def ended(item_id: str) -> bytes:
+def finished(item_id: str) -> bytes:
     item = {"id": item_id, "thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z", "type": "assistant_message"}
     return sse({"type": "thread.item.done", "item": item | {"content": [{"type": "output_text", "text": "all"}]}})
 
@@ -42,21 +42,21 @@ def texts(items: list[AssistantMessageItem]) -> list[str]:
     return ["".join(part.text for part in item.content) for item in items]
 
 
-def test_what_was_said_is_what_the_deltas_add_up_to() -> None:
+def test_the_text_is_the_sum_of_the_deltas() -> None:
     items = unfinished([added("msg_1"), delta("msg_1", "one "), delta("msg_1", "two")])
     assert [(item.id, item.thread_id) for item in items] == [("msg_1", "thr_1")]
     assert texts(items) == ["one two"]
 
 
-def test_what_ended_was_removed_or_is_empty_is_not_unfinished() -> None:
-    events = [added("msg_1"), delta("msg_1", "x"), ended("msg_1")]
+def test_finished_removed_and_empty_items_are_not_unfinished() -> None:
+    events = [added("msg_1"), delta("msg_1", "x"), finished("msg_1")]
     events += [added("msg_2"), delta("msg_2", "x"), sse({"type": "thread.item.removed", "item_id": "msg_2"})]
     events += [added("msg_3"), delta("msg_3", " \n")]
     events += [added("wf_1", kind="workflow"), delta("msg_9", "never added")]
     assert unfinished(events) == []
 
 
-def test_parts_annotations_and_other_events_are_taken_as_chatkit_takes_them() -> None:
+def test_parts_annotations_and_other_events_are_applied_as_in_chatkit() -> None:
     source = {"type": "url", "url": "https://example.com/", "title": "T"}
     part = "assistant_message.content_part."
     updates = [
@@ -78,24 +78,24 @@ def test_parts_annotations_and_other_events_are_taken_as_chatkit_takes_them() ->
 
 
 @given(st.lists(st.text(max_size=20), max_size=20), st.integers(0, 10_000))
-def test_wherever_the_bytes_are_cut_the_whole_events_before_are_folded(words: list[str], cut: int) -> None:
+def test_truncated_bytes_yield_the_complete_events_before_the_cut(words: list[str], cut: int) -> None:
     events = [added("msg_1"), *(delta("msg_1", word) for word in words)]
     data = b"".join(events)[:cut]
-    whole = split(data)
-    assert whole == events[: len(whole)]
-    assert sum(map(len, whole)) <= len(data)
-    said = "".join(words[: max(0, len(whole) - 1)])
-    assert texts(unfinished(whole)) == ([said] if said.strip() else [])
+    complete = split(data)
+    assert complete == events[: len(complete)]
+    assert sum(map(len, complete)) <= len(data)
+    text = "".join(words[: max(0, len(complete) - 1)])
+    assert texts(unfinished(complete)) == ([text] if text.strip() else [])
 
 
-def test_an_item_of_any_type_is_open_from_its_beginning_to_its_end() -> None:
-    """In the encoding of the wire: the scan goes by how an event begins."""
+def test_an_item_of_any_type_is_open_from_added_to_done_replaced_or_removed() -> None:
+    """Uses the wire encoding, because the scan looks at how an event begins."""
     items = [item_of(kind, f"item_{number}") for number, kind in enumerate(ITEM_FIELDS)]
-    begun = [encoded(ThreadItemAddedEvent(item=item)) for item in items]
-    assert left_open(begun) == [item.id for item in items]
+    added_events = [encoded(ThreadItemAddedEvent(item=item)) for item in items]
+    assert left_open(added_events) == [item.id for item in items]
     ends = [
         encoded(ThreadItemDoneEvent(item=items[0])),
         encoded(ThreadItemReplacedEvent(item=items[1])),
         encoded(ThreadItemRemovedEvent(item_id=items[2].id)),
     ]
-    assert left_open([*begun, *ends]) == [item.id for item in items[3:]]
+    assert left_open([*added_events, *ends]) == [item.id for item in items[3:]]

@@ -1,4 +1,4 @@
-"""Turns between processes: stop, deadline, supersession, crash, duplicates, resume. Time is handed in."""
+"""Turns in two processes: stop, deadline, duplicates, resume, refusals, model errors, deleted threads."""
 
 import asyncio
 import json
@@ -22,34 +22,34 @@ async def pair() -> ProcessPair:
     return await ProcessPair.create()
 
 
-async def said(pair: ProcessPair, model: Model, *words: str) -> None:
+async def say(pair: ProcessPair, model: Model, *words: str) -> None:
     model.say(*words)
-    await pair.time.rest()
+    await pair.time.settle()
 
 
-async def test_a_turn_that_nobody_disturbs_streams_everything_and_ends_its_lease(pair: ProcessPair) -> None:
+async def test_an_undisturbed_turn_streams_everything_and_ends_its_lease(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "Hello ", "you.")
-    assert await pair.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "Hello ", "you.")
+    assert await pair.second.turns.running_in(THREAD, ANN) == reader.stream.turn_id
     model.finish()
     await pair.time.advance(0)
     assert reader.over
     assert reader.kinds[0] == reader.kinds[-1] == "thread.item.done"
     assert await pair.texts() == ["hi", "Hello you."]
-    assert await pair.two.turns.running_in(THREAD, ANN) is None
+    assert await pair.second.turns.running_in(THREAD, ANN) is None
 
 
 @pytest.mark.parametrize("by_thread", [True, False])
-async def test_stop_from_another_process_ends_the_run_within_a_renewal_and_keeps_what_was_said(
+async def test_a_stop_in_another_process_ends_the_run_within_a_renewal_and_keeps_its_words(
     pair: ProcessPair, by_thread: bool
 ) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "Hello ", "you")
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "Hello ", "you")
     turn_id = reader.stream.turn_id
     names = {"turn_id": None, "thread_id": THREAD} if by_thread else {"turn_id": turn_id, "thread_id": None}
-    assert await pair.two.turns.stop(ANN, **names)
+    assert await pair.second.turns.stop(ANN, **names)
     await pair.time.advance(RENEW_S)
     assert reader.over
     assert model.cancelled == 1
@@ -58,11 +58,11 @@ async def test_stop_from_another_process_ends_the_run_within_a_renewal_and_keeps
     assert json.loads(reader.events[-1][6:])["item"]["content"][0]["text"] == "Hello you"
 
 
-async def test_stop_says_false_alike_for_what_is_over_foreign_or_unknown(pair: ProcessPair) -> None:
+async def test_stopping_an_ended_foreign_or_unknown_turn_returns_false(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
+    reader = await pair.first.ask(model, "hi")
     turn_id = reader.stream.turn_id
-    stop = pair.two.turns.stop
+    stop = pair.second.turns.stop
     assert not await stop(BOB, turn_id=turn_id, thread_id=None)
     assert not await stop(BOB, turn_id=None, thread_id=THREAD)
     assert not await stop(ANN, turn_id="turn-that-never-was", thread_id=None)
@@ -73,23 +73,23 @@ async def test_stop_says_false_alike_for_what_is_over_foreign_or_unknown(pair: P
     assert not await stop(ANN, turn_id=None, thread_id=THREAD)
 
 
-async def test_a_stop_before_the_first_word_still_tells_the_model(pair: ProcessPair) -> None:
+async def test_a_stop_before_the_first_word_leaves_a_note_for_the_model(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await pair.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    reader = await pair.first.ask(model, "hi")
+    await pair.second.turns.stop(ANN, turn_id=None, thread_id=THREAD)
     await pair.time.advance(RENEW_S)
     assert reader.over
     assert await pair.texts() == ["hi", f"[{STOPPED_NOTE}]"]
 
 
 @pytest.mark.parametrize("timeout_s", [1, 2, 3, 5, 10, 300])
-async def test_before_the_deadline_the_answer_is_kept_and_a_notice_says_how_to_go_on(
+async def test_before_the_deadline_the_answer_is_stored_and_a_notice_says_how_to_continue(
     pair: ProcessPair, timeout_s: int
 ) -> None:
     model = Model()
     deadline_ms = pair.time.now_ms() + timeout_s * 1000
-    reader = await pair.one.ask(model, "hi", deadline_ms=deadline_ms)
-    await said(pair, model, "A long ", "story")
+    reader = await pair.first.ask(model, "hi", deadline_ms=deadline_ms)
+    await say(pair, model, "A long ", "story")
     margin_s = min(CLOSING_TIME_MS / 1000, timeout_s * 2 / 3)
     await pair.time.advance(timeout_s - margin_s + 0.001)
     assert reader.over
@@ -98,20 +98,20 @@ async def test_before_the_deadline_the_answer_is_kept_and_a_notice_says_how_to_g
     assert await pair.texts() == ["hi", "A long story", f"[{CUT_NOTE}]"]
 
     again = Model("msg_more")
-    more = await pair.two.ask(again, "continue")
+    more = await pair.second.ask(again, "continue")
     again.finish()
     await pair.time.advance(0)
     assert more.over
     assert (await pair.texts())[3] == "continue"
 
 
-async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(pair: ProcessPair) -> None:
+async def test_a_hundred_duplicates_run_one_turn_and_get_the_same_bytes(pair: ProcessPair) -> None:
     model = Model()
-    asking = [asyncio.create_task(pair.one.ask(model, "hi")) for number in range(50)] + [
-        asyncio.create_task(pair.two.ask(model, "hi")) for number in range(50, 100)
+    asking = [asyncio.create_task(pair.first.ask(model, "hi")) for number in range(50)] + [
+        asyncio.create_task(pair.second.ask(model, "hi")) for number in range(50, 100)
     ]
-    await pair.time.rest()
-    await said(pair, model, "one ", "two ", "three")
+    await pair.time.settle()
+    await say(pair, model, "one ", "two ", "three")
     model.finish()
     await pair.time.advance(10)
     readers = await asyncio.gather(*asking)
@@ -122,90 +122,90 @@ async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(pair: Pr
     assert await pair.texts() == ["hi", "one two three"]
 
 
-async def test_the_same_message_again_runs_again_once_the_retry_window_is_over(pair: ProcessPair) -> None:
+async def test_the_same_message_runs_again_after_the_retry_window(pair: ProcessPair) -> None:
     for number, later_s in enumerate([SAME_BODY_S - 1, SAME_BODY_S + 1]):
         model = Model(f"msg_{number}")
-        reader = await pair.one.ask(model, "continue")
+        reader = await pair.first.ask(model, "continue")
         model.finish()
         await pair.time.advance(later_s)
         again = Model(f"msg_again_{number}")
         again.finish()
-        second = await pair.two.ask(again, "continue")
+        second = await pair.second.ask(again, "continue")
         await pair.time.advance(SAME_BODY_S + 1)
         assert (second.stream.turn_id == reader.stream.turn_id) is (later_s < SAME_BODY_S)
         assert second.over
 
 
 @pytest.mark.parametrize("operation", ["threads.retry_after_item", "threads.custom_action"])
-async def test_a_second_click_after_the_end_is_a_turn_of_its_own(pair: ProcessPair, operation: str) -> None:
+async def test_a_second_click_after_the_end_is_a_new_turn(pair: ProcessPair, operation: str) -> None:
     for number in range(2):
         model = Model(f"msg_{number}")
         model.finish()
-        await pair.one.ask(model, "again", operation=operation)
-        await pair.time.rest()
+        await pair.first.ask(model, "again", operation=operation)
+        await pair.time.settle()
         assert model.calls == 1
 
 
-async def test_a_named_turn_is_attached_to_by_its_name_alone_until_a_minute_after_the_longest_may_end(
+async def test_a_name_stands_for_its_turn_until_a_minute_after_the_longest_turn(
     pair: ProcessPair,
 ) -> None:
     model = Model()
-    await pair.one.ask(model, "hi", named=NAMED)
-    await said(pair, model, "Hello")
+    await pair.first.ask(model, "hi", named=NAMED)
+    await say(pair, model, "Hello")
     model.finish()
     await pair.time.advance(BOUND_S - 2)
     other = Model("msg_other")
-    again = await pair.two.ask(other, "hi", named=NAMED)
+    again = await pair.second.ask(other, "hi", named=NAMED)
     await pair.time.advance(0)
     assert again.over
     assert other.calls == 0
     with pytest.raises(ConflictError, match="x-chat-turn"):
-        await pair.two.ask(other, "something else", named=NAMED)
+        await pair.second.ask(other, "something else", named=NAMED)
 
 
-async def test_different_turns_of_the_same_words_run_side_by_side_in_other_threads(pair: ProcessPair) -> None:
-    one, two = Model("msg_1"), Model("msg_2")
-    await pair.one.ask(one, "hi", named="turn-number-one-of-two")
-    await pair.two.ask(two, "hi", named="turn-number-two-of-two")
-    assert (one.calls, two.calls) == (1, 1)
+async def test_named_turns_with_the_same_words_are_separate_turns(pair: ProcessPair) -> None:
+    first, second = Model("msg_1"), Model("msg_2")
+    await pair.first.ask(first, "hi", named="turn-number-one-of-two")
+    await pair.second.ask(second, "hi", named="turn-number-two-of-two")
+    assert (first.calls, second.calls) == (1, 1)
 
 
-async def test_a_reload_resumes_from_the_first_event_and_follows_to_the_end(pair: ProcessPair) -> None:
+async def test_a_resumed_stream_has_every_event_from_first_to_last(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "one ")
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "one ")
     await pair.time.advance(RENEW_S)
-    resumed = Reader(await pair.two.turns.resume(reader.stream.turn_id, ANN))
+    resumed = Reader(await pair.second.turns.resume(reader.stream.turn_id, ANN))
     resumed.task = asyncio.create_task(resumed.read())
-    await said(pair, model, "two")
+    await say(pair, model, "two")
     model.finish()
     await pair.time.advance(2)
     assert resumed.over
     assert resumed.events == reader.events
 
 
-async def test_a_turn_that_is_unknown_or_foreign_cannot_be_resumed(pair: ProcessPair) -> None:
-    reader = await pair.one.ask(Model(), "hi")
+async def test_an_unknown_or_foreign_turn_cannot_be_resumed(pair: ProcessPair) -> None:
+    reader = await pair.first.ask(Model(), "hi")
     for context, turn_id in [(BOB, reader.stream.turn_id), (ANN, "turn-that-never-was")]:
         with pytest.raises(NotFoundError):
-            await pair.two.turns.resume(turn_id, context)
-    assert await pair.two.turns.running_in(THREAD, BOB) is None
+            await pair.second.turns.resume(turn_id, context)
+    assert await pair.second.turns.running_in(THREAD, BOB) is None
 
 
-async def test_a_refused_request_neither_ends_the_turn_that_runs_nor_leaves_a_guard(pair: ProcessPair) -> None:
+async def test_a_refused_request_neither_ends_the_running_turn_nor_keeps_its_idempotency_key(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
+    reader = await pair.first.ask(model, "hi")
     for _ in range(2):
         with pytest.raises(NotFoundError):
-            await pair.two.ask(Model(), "to nowhere", thread_id="thr_no")
+            await pair.second.ask(Model(), "to nowhere", thread_id="thr_no")
     await pair.time.advance(RENEW_S)
     assert not reader.over
 
 
-async def test_a_model_that_breaks_off_loses_nothing_of_what_it_said(pair: ProcessPair) -> None:
+async def test_a_model_that_breaks_off_loses_no_words(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "I know ", "that")
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "I know ", "that")
     model.event(sse("error", code="custom", message="The model broke off.", allow_retry=True))
     model.finish()
     await pair.time.advance(0)
@@ -213,10 +213,12 @@ async def test_a_model_that_breaks_off_loses_nothing_of_what_it_said(pair: Proce
     assert (await pair.texts())[:3] == ["hi", "I know that", f"[{CUT_NOTE}]"]
 
 
-async def test_an_exception_after_the_stream_began_is_told_kept_and_raised(pair: ProcessPair) -> None:
+async def test_an_exception_during_the_stream_is_sent_as_an_error_and_raised_and_the_words_are_kept(
+    pair: ProcessPair,
+) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "I know ", "that")
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "I know ", "that")
     model.fail(ZeroDivisionError("secret"))
     await pair.time.advance(0)
     assert isinstance(reader.error, ZeroDivisionError)
@@ -227,19 +229,19 @@ async def test_an_exception_after_the_stream_began_is_told_kept_and_raised(pair:
 
 async def test_a_deleted_thread_ends_its_turn_and_stays_deleted(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "word")
-    await pair.two.store.delete_thread(THREAD, ANN)
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "word")
+    await pair.second.store.delete_thread(THREAD, ANN)
     await pair.time.advance(RENEW_S)
     assert reader.over
     assert model.cancelled == 1
     assert await pair.items() == []
 
 
-async def test_nobody_reading_any_more_ends_the_turn_and_keeps_the_answer(pair: ProcessPair) -> None:
+async def test_a_stream_without_a_reader_ends_the_turn_and_keeps_the_answer(pair: ProcessPair) -> None:
     model = Model()
-    reader = await pair.one.ask(model, "hi")
-    await said(pair, model, "to be kept")
+    reader = await pair.first.ask(model, "hi")
+    await say(pair, model, "to be kept")
     await reader.stream.stop()
     await reader.stream.stop()
     assert model.cancelled == 1

@@ -1,4 +1,4 @@
-"""Turns as the tests play them: processes over one store, a model that says what the test says. No HTTP, no SDK."""
+"""Fixtures for turn tests: processes on one store, a scripted model, readers of streams. No HTTP, no SDK."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def sse(kind: str, **fields: Any) -> bytes:
-    """One event, encoded as ChatKit does."""
+    """Encode an event as ChatKit does."""
     return b"data: " + json.dumps({"type": kind, **fields}, separators=(",", ":")).encode() + b"\n\n"
 
 
@@ -38,10 +38,10 @@ OPTIONS = sse("stream_options", stream_options={"allow_cancel": True})
 
 
 class Model:
-    """What a turn's run says, word by word, when the test says so. `cancelled` counts how often it was stopped."""
+    """A run that the test scripts word by word; `cancelled` counts cancellations."""
 
     def __init__(self, item_id: str = "msg_answer") -> None:
-        self.item_id, self.user_item_id = item_id, f"{item_id}_asked"
+        self.item_id, self.user_item_id = item_id, f"{item_id}_question"
         self.cancelled = 0
         self.calls = 0
         self._script: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -53,11 +53,11 @@ class Model:
             self._script.put_nowait(sse("thread.item.updated", item_id=self.item_id, update=update))
 
     def fail(self, error: Exception) -> None:
-        """Raise."""
+        """Raise an error."""
         self._script.put_nowait(error)
 
     def event(self, event: bytes) -> None:
-        """Any event."""
+        """Stream any event."""
         self._script.put_nowait(event)
 
     def finish(self) -> None:
@@ -65,7 +65,7 @@ class Model:
         self._script.put_nowait(None)
 
     def message(self, thread_id: str, text: str) -> UserMessageItem:
-        """The user's message."""
+        """Return the user's message."""
         return UserMessageItem(
             id=self.user_item_id, thread_id=thread_id, created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
             content=[UserMessageTextContent(text=text)], inference_options=InferenceOptions(),
@@ -74,7 +74,7 @@ class Model:
     async def opening(
         self, store: MemoryStore, context: RequestContext, thread_id: str, text: str
     ) -> AsyncIterator[bytes]:
-        """What comes before the answer: the user's message, stored."""
+        """Store the user's message and stream the events before the answer."""
         user = self.message(thread_id, text)
         await store.add_thread_item(thread_id, user, context)
         yield sse("thread.item.done", item=json.loads(user.model_dump_json(exclude_none=True)))
@@ -83,24 +83,24 @@ class Model:
     async def events(
         self, store: MemoryStore, context: RequestContext, thread_id: str, text: str
     ) -> AsyncIterator[bytes]:
-        """What ChatKit's server would stream: the user's message, stored; the answer; its end, stored."""
+        """Stream what ChatKit's server would: the stored user message, the answer, and the stored finished answer."""
         self.calls += 1
         async for event in self.opening(store, context, thread_id, text):
             yield event
         answer = {"id": self.item_id, "thread_id": thread_id, "created_at": "2026-01-01T00:00:01Z"}
         answer |= {"type": "assistant_message", "content": []}  # type: ignore[dict-item] # JSON
         yield sse("thread.item.added", item=answer)
-        said = ""
+        spoken = ""
         try:
             while (step := await self._script.get()) is not None:
                 if isinstance(step, Exception):
                     raise step
-                said += json.loads(step[6:]).get("update", {}).get("delta", "")
+                spoken += json.loads(step[6:]).get("update", {}).get("delta", "")
                 yield step
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        item = AssistantMessageItem.model_validate(answer | {"content": [AssistantMessageContent(text=said)]})
+        item = AssistantMessageItem.model_validate(answer | {"content": [AssistantMessageContent(text=spoken)]})
         await store.add_thread_item(thread_id, item, context)
         yield sse("thread.item.done", item=json.loads(item.model_dump_json(exclude_none=True)))
 
@@ -110,17 +110,17 @@ class Reader:
     """A client that reads a turn's stream in the background."""
 
     stream: TurnStream
-    process: "Process | None" = None  # the one that was asked for the turn
+    process: "Process | None" = None  # the process that received the request
     events: list[bytes] = field(default_factory=list)
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
 
     async def read(self) -> None:
-        """To the end, whatever that is."""
+        """Read to the end or to an error."""
         try:
             async for event in self.stream:
                 self.events.append(event)
-        except Exception as error:  # noqa: BLE001 - what the reader met is what the test asks about
+        except Exception as error:  # noqa: BLE001 - tests inspect the error
             self.error = error
 
     @property
@@ -135,7 +135,7 @@ class Reader:
 
 
 class Process:
-    """One process: a store object of its own over the rows they all share, and its turns."""
+    """A process: its own store object on shared rows, and its turns."""
 
     def __init__(self, store: MemoryStore, time: VirtualTime) -> None:
         self.store, self.time = store, time
@@ -145,20 +145,20 @@ class Process:
         self.turns = Turns(TurnServices(ledger, answers, sleep=time.sleep, clock=time.now_ms))
 
     def die(self) -> None:
-        """Nothing that its turns do reaches the store any more."""
+        """Cut the process off from the store."""
         self._ledger.is_reachable = self._answers.is_reachable = False
 
     async def check(self, thread_id: str, context: RequestContext) -> None:
-        """What must hold before a request may begin."""
+        """Check that the thread exists."""
         await self.store.load_thread(thread_id, context)
 
     async def ask(
         self, model: Model, text: str, *, user: str = "ann", named: str | None = None, thread_id: str = THREAD,
         turn_id: str | None = None, deadline_ms: int | None = None, operation: str = "threads.add_user_message",
     ) -> Reader:  # fmt: skip
-        """A user's message; the reader of its stream, once that is open."""
-        asked = TurnRequest(operation, thread_id=thread_id, body=text.encode(), named=named)
-        turn = asked.turn(user)
+        """Send a user's message; return the reader of its stream once it is open."""
+        request = TurnRequest(operation, thread_id=thread_id, body=text.encode(), named=named)
+        turn = request.turn(user)
         turn.id = turn_id or turn.id
         context = RequestContext(user=User(user), request_id="r", deadline_ms=deadline_ms, turn=turn)
 
@@ -168,67 +168,67 @@ class Process:
         async def begin() -> AsyncIterator[bytes]:
             return model.events(self.store, context, thread_id, text)
 
-        reader = Reader(await self.turns.open(asked, check, begin, context=context), self)
+        reader = Reader(await self.turns.open(request, check, begin, context=context), self)
         reader.task = asyncio.create_task(reader.read())
         return reader
 
 
 @dataclass(slots=True)
 class ProcessPair:
-    """Ann's thread, seen by two processes."""
+    """Two processes that share ann's thread and one clock."""
 
     time: VirtualTime
-    one: Process
-    two: Process
+    first: Process
+    second: Process
 
     @classmethod
     async def create(cls) -> "ProcessPair":
-        """Two processes and an empty thread."""
+        """Create two processes and an empty thread."""
         time = VirtualTime()
         store = MemoryStore(clock=time.now_ns)
         pair = cls(time, Process(store, time), Process(MemoryStore(beside=store, clock=time.now_ns), time))
         await store.save_thread(thread_at(THREAD), as_user("ann"))
         return pair
 
-    async def waited(self, work: Awaitable[T], *, seconds: float = 2.1) -> T:
-        """The result of something that takes a while."""
+    async def wait_for(self, work: Awaitable[T], *, seconds: float = 2.1) -> T:
+        """Let `seconds` pass and return the result of `work`."""
         task = asyncio.ensure_future(work)
         await self.time.advance(seconds)
-        assert task.done(), "it takes longer than that"
+        assert task.done(), f"not done after {seconds} s"
         return await task
 
     async def items(self, thread_id: str = THREAD) -> list[ThreadItem]:
-        """What the thread holds, hidden items too."""
-        page = await self.two.store.load_thread_items(thread_id, None, 100, "asc", as_user("ann"))
+        """Return the thread's items, including hidden ones."""
+        page = await self.second.store.load_thread_items(thread_id, None, 100, "asc", as_user("ann"))
         return page.data
 
     async def texts(self) -> list[str]:
-        """What was said in it, in order; hidden notes in brackets."""
-        told: list[str] = []
+        """Return the thread's texts in order; hidden notes in brackets."""
+        texts: list[str] = []
         for item in await self.items():
             content = getattr(item, "content", None)
-            told.append("".join(part.text for part in content) if isinstance(content, list) else f"[{content}]")
-        return told
+            texts.append("".join(part.text for part in content) if isinstance(content, list) else f"[{content}]")
+        return texts
 
 
 def thread_at(thread_id: str) -> ThreadMetadata:
-    """An empty thread."""
+    """Return an empty thread."""
     return ThreadMetadata(id=thread_id, created_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type] # pydantic parses it
 
 
 def as_user(name: str) -> RequestContext:
-    """A request of somebody's that begins no turn."""
+    """Return the context of a user's request outside a turn."""
     return RequestContext(user=User(name), request_id="r")
 
 
 async def kill(reader: Reader) -> None:
-    """The turn's process dies, as far as the others can see: nothing it does reaches the store any more."""
+    """Kill the turn's process: nothing that it does reaches the store any more."""
     assert reader.process is not None
     reader.process.die()
 
 
 class Reachable:
-    """A part of the store, until its process dies."""
+    """A part of the store that fails once its process has died."""
 
     def __init__(self, part: Any) -> None:
         self._part, self.is_reachable = part, True
@@ -240,8 +240,8 @@ class Reachable:
         raise UnavailableError("This process is dead.")
 
 
-class Replaced:
-    """A ledger, some of whose methods are a test's own."""
+class Patched:
+    """An object with some methods replaced by a test."""
 
     def __init__(self, ledger: Any, **methods: Any) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""Time that passes when a test says so: one clock for store, leases and sleeps. Nothing here waits."""
+"""Virtual time for turn tests: one clock for stores, leases and sleeps, advanced by the test without waiting."""
 
 import asyncio
 import heapq
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 START_S = 1_800_000_000
-ROUNDS = 200  # of the event loop: enough for everything that does not wait for time to come to rest
+ROUNDS = 200  # event loop rounds: enough to run every task up to its next wait
 
 
 class VirtualTime:
-    """`sleep`, `now_ms` and `now_ns` are handed to what is tested; `advance` lets time pass, sleeper by sleeper."""
+    """Pass `sleep`, `now_ms` and `now_ns` to the code under test; `advance` wakes its sleepers in order."""
 
     def __init__(self, *, rounds: int = ROUNDS) -> None:
         self.now_s: float = START_S
@@ -30,28 +30,28 @@ class VirtualTime:
         return round(self.now_s * 1000) * 1_000_000
 
     async def sleep(self, seconds: float) -> None:
-        """Until `advance` has passed that much."""
+        """Sleep until `advance` has let that much time pass."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.now_s + max(0.0, seconds), next(self._order), future))
         await future
 
-    def begun(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
-        """`work` as a task, for a test that lets time pass meanwhile."""
+    def start(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
+        """Start `work` as a task, so that the test can let time pass."""
         return asyncio.get_running_loop().create_task(work)
 
-    async def rest(self) -> None:
-        """Let everything run that waits for no time."""
+    async def settle(self) -> None:
+        """Run all tasks as far as possible without time passing."""
         for _ in range(self._rounds):
             await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass; whoever wakes up acts at its own moment."""
+        """Let `seconds` pass; every sleeper wakes at its own time."""
         until = self.now_s + seconds
-        await self.rest()
+        await self.settle()
         while self._sleepers and self._sleepers[0][0] <= until:
             at, _, future = heapq.heappop(self._sleepers)
             self.now_s = max(self.now_s, at)
             if not future.done():
                 future.set_result(None)
-            await self.rest()
+            await self.settle()
         self.now_s = until

@@ -1,1 +1,1 @@
-"""An in-process DynamoDB that is as strict as AWS's, and the faults of the wire. Knows no store."""
+"""An in-process DynamoDB that is as strict as AWS's, and faults between client and service."""

@@ -1,6 +1,6 @@
-"""A DynamoDB table in a dictionary: low-level client methods that answer and refuse as AWS does. Knows no store.
+"""A DynamoDB table in a dictionary, with boto3's low-level client methods that answer and refuse as AWS does.
 
-For tests that need thousands of requests a second; moto and MiniStack stand beside it, so it cannot be wrong alone.
+For tests that need thousands of requests per second. The same tests also run on moto and MiniStack to confirm it.
 """
 
 import re
@@ -19,15 +19,15 @@ _FAILED = "The conditional request failed"
 
 
 class Engine:
-    """One table; its methods are those of boto3's low-level client. `requests` counts them by operation."""
+    """A table with the methods of boto3's low-level client. `requests` lists the operations so far."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
         self.requests: list[str] = []
-        self._applied: set[str | None] = set()  # tokens of transactions: one that is sent again is not applied again
+        self._applied: set[str | None] = set()  # tokens of transactions, which are not applied twice
 
     def answer(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The same by the operation's name on the wire."""
+        """Call an operation by its name on the wire."""
         method = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()
         answer: dict[str, Any] = getattr(self, method)(**params)
         return answer
@@ -43,8 +43,8 @@ class Engine:
         """BatchGetItem."""
         self._begin("BatchGetItem", params)
         ((table, request),) = params["RequestItems"].items()
-        found = [self.rows[_key(key)] for key in request["Keys"] if _key(key) in self.rows]
-        return {"Responses": {table: [_projected(row, request) for row in found]}, "UnprocessedKeys": {}}
+        rows = [self.rows[_key(key)] for key in request["Keys"] if _key(key) in self.rows]
+        return {"Responses": {table: [_projected(row, request) for row in rows]}, "UnprocessedKeys": {}}
 
     def put_item(self, **params: Any) -> dict[str, Any]:
         """PutItem."""
@@ -107,21 +107,22 @@ class Engine:
         return {"UnprocessedItems": {}}
 
     def query(self, **params: Any) -> dict[str, Any]:
-        """Query, on the table or its one index."""
+        """Query, on the table or its index."""
         self._begin("Query", params)
         sort = keys.ORDER_KEY if "IndexName" in params else keys.SORT_KEY
         names = Names(params)
-        partition = params["ExpressionAttributeValues"][":pk"]["S"]  # first, as each row's condition is parsed anew
+        # filtered by partition first, because parsing the condition for each row is slow
+        partition = params["ExpressionAttributeValues"][":pk"]["S"]
         inside = [row for key, row in self.rows.items() if key[0] == partition and sort in row]
-        found = [row for row in inside if _matches(row, params, names)]
-        found.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
+        matching = [row for row in inside if _matches(row, params, names)]
+        matching.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
         if (start := params.get("ExclusiveStartKey")) is not None:
-            found.append(start)  # the row itself may have been deleted since
-            found.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
-            found = [row for row in found[found.index(start) + 1 :] if _key(row) != _key(start)]
+            matching.append(start)  # the row itself may have been deleted since
+            matching.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
+            matching = [row for row in matching[matching.index(start) + 1 :] if _key(row) != _key(start)]
         page: list[Row] = []
         size = 0
-        for row in found:
+        for row in matching:
             page.append(row)
             size += strict.row_size(row)
             if len(page) == params.get("Limit") or size >= PAGE_MAX_BYTES:
@@ -131,12 +132,12 @@ class Engine:
         return {"Items": [_projected(row, params) for row in page]}
 
     def scan(self, **params: Any) -> dict[str, Any]:
-        """Scan, the whole table at once; the only filter it takes is the one that stores send."""
+        """Scan the whole table at once; supports only the filter that our stores send."""
         self._begin("Scan", params)
         names = Names(params)
         filtered = params.get("FilterExpression")
-        found = [row for row in self.rows.values() if filtered is None or Parser(filtered, names).condition(row)]
-        return {"Items": [_projected(row, params) for row in found]}
+        rows = [row for row in self.rows.values() if filtered is None or Parser(filtered, names).condition(row)]
+        return {"Items": [_projected(row, params) for row in rows]}
 
     def _begin(self, operation: str, params: Mapping[str, Any]) -> None:
         self.requests.append(operation)
@@ -146,7 +147,7 @@ class Engine:
             raise _error(operation, refused) from None
 
     def _replaced(self, params: Mapping[str, Any]) -> Row:
-        _hold(params, Names(params), self.rows.get(_key(params["Item"]), {}))
+        _check_condition(params, Names(params), self.rows.get(_key(params["Item"]), {}))
         row: Row = deepcopy(params["Item"])
         return row
 
@@ -154,14 +155,14 @@ class Engine:
         names = Names(params)
         strict.check_key(params["Key"])
         old = self.rows.get(_key(params["Key"]), {})
-        _hold(params, names, old)
+        _check_condition(params, names, old)
         new = Parser(params["UpdateExpression"], names).update(old or dict(params["Key"]))
         strict.check_row(new)
         return deepcopy(new)
 
 
-def _hold(params: Mapping[str, Any], names: Names, old: Row) -> None:
-    """RefusedError, with the row that is there, unless the request's condition holds."""
+def _check_condition(params: Mapping[str, Any], names: Names, old: Row) -> None:
+    """Raise RefusedError with the current row unless the request's condition holds."""
     if "ConditionExpression" in params and not Parser(params["ConditionExpression"], names).condition(old):
         raise RefusedError("ConditionalCheckFailedException", _FAILED, **({"Item": deepcopy(old)} if old else {}))
 
@@ -174,8 +175,8 @@ def _projected(row: Row, params: Mapping[str, Any]) -> Row:
     if "ProjectionExpression" not in params:
         return deepcopy(row)
     names = Names(params)
-    wanted = {names.name(token.strip()) for token in params["ProjectionExpression"].split(",")}
-    return {name: deepcopy(value) for name, value in row.items() if name in wanted}
+    projected = {names.name(token.strip()) for token in params["ProjectionExpression"].split(",")}
+    return {name: deepcopy(value) for name, value in row.items() if name in projected}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

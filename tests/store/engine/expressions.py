@@ -1,7 +1,7 @@
-"""DynamoDB's expressions, as far as a chat needs them: a small parser and evaluator. Knows no table.
+"""Parser and evaluator for the DynamoDB expressions that our stores use.
 
-Grammar from the Developer Guide, "Condition and filter expressions" and "Update expressions"; what is not needed here
-(NOT, IN, ADD, DELETE, document paths) is refused, not guessed.
+Grammar: Developer Guide, "Condition and filter expressions" and "Update expressions". Unused parts (NOT, IN, ADD,
+DELETE, document paths) are refused.
 """
 
 import re
@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"\s*(#\w+|:\w+|<=|>=|<>|[=<>(),+-]|\w+)")
 
 
 class RefusedError(Exception):
-    """DynamoDB would answer with this error."""
+    """The error that DynamoDB would answer with."""
 
     def __init__(self, code: str, message: str, **more: object) -> None:
         self.code = code
@@ -23,12 +23,12 @@ class RefusedError(Exception):
 
 
 def invalid(message: str) -> RefusedError:
-    """The answer to a malformed request."""
+    """Return the error for a malformed request."""
     return RefusedError("ValidationException", message)
 
 
 class Names:
-    """Placeholders of one request: each must be defined, and each that is defined must be used."""
+    """A request's placeholders: all used ones must be defined, and all defined ones must be used."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._names: Mapping[str, str] = params.get("ExpressionAttributeNames", {})
@@ -36,7 +36,7 @@ class Names:
         self._used: set[str] = set()
 
     def name(self, token: str) -> str:
-        """The attribute that a token stands for."""
+        """Return the attribute name for a token."""
         if not token.startswith("#"):
             raise invalid(f"use expression names, {token} may be a reserved word")
         if token not in self._names:
@@ -45,20 +45,20 @@ class Names:
         return self._names[token]
 
     def value(self, token: str) -> Any:
-        """The value that a token stands for."""
+        """Return the value for a token."""
         if token not in self._values:
             raise invalid(f"An expression attribute value used in expression is not defined: {token}")
         self._used.add(token)
         return self._values[token]
 
     def all_used(self) -> None:
-        """ValidationException for placeholders that no expression mentions."""
+        """Raise ValidationException for placeholders that no expression uses."""
         if unused := {*self._names, *self._values} - self._used:
             raise invalid(f"Value provided in ExpressionAttributeNames or Values unused in expressions: {unused}")
 
 
 class Parser:
-    """One expression, token by token."""
+    """Parses and evaluates one expression."""
 
     def __init__(self, text: str, names: Names) -> None:
         self._tokens = _TOKEN.findall(text)
@@ -66,10 +66,10 @@ class Parser:
             raise invalid(f"Syntax error in {text!r}")
         self._names = names
 
-    def _take(self, *wanted: str) -> str:
+    def _take(self, *expected: str) -> str:
         token = self._tokens.pop(0) if self._tokens else ""
-        if wanted and token not in wanted:
-            raise invalid(f"Syntax error; token: {token!r}, wanted: {wanted}")
+        if expected and token not in expected:
+            raise invalid(f"Syntax error; token: {token!r}, expected: {expected}")
         return str(token)
 
     def _peek(self) -> str:
@@ -77,31 +77,31 @@ class Parser:
 
     def condition(self, row: Row) -> bool:
         """Whether the whole expression holds for `row`."""
-        holds = self._any(row)
+        holds = self._disjunction(row)
         if self._tokens:
             raise invalid(f"Syntax error; token: {self._tokens[0]!r}")
         return holds
 
-    def _any(self, row: Row) -> bool:
-        holds = self._all(row)
+    def _disjunction(self, row: Row) -> bool:
+        holds = self._conjunction(row)
         while self._peek() == "OR":
             self._take()
-            other = self._all(row)
+            other = self._conjunction(row)
             holds = holds or other
         return holds
 
-    def _all(self, row: Row) -> bool:
-        holds = self._one(row)
+    def _conjunction(self, row: Row) -> bool:
+        holds = self._comparison(row)
         while self._peek() == "AND":
             self._take()
-            other = self._one(row)
+            other = self._comparison(row)
             holds = holds and other
         return holds
 
-    def _one(self, row: Row) -> bool:
+    def _comparison(self, row: Row) -> bool:
         token = self._take()
         if token == "(":
-            holds = self._any(row)
+            holds = self._disjunction(row)
             self._take(")")
             return holds
         if token in ("attribute_exists", "attribute_not_exists"):
@@ -125,14 +125,14 @@ class Parser:
         return self._names.value(token) if token.startswith(":") else row.get(self._names.name(token))
 
     def update(self, row: Row) -> Row:
-        """`row` after the update; every right side sees the row as it was."""
+        """Return the updated `row`; right-hand sides see the row as it was before."""
         new = dict(row)
-        touched: list[str] = []
+        paths: list[str] = []
         while self._tokens:
             action = self._take("SET", "REMOVE")
             while True:
                 name = self._names.name(self._take())
-                touched.append(name)
+                paths.append(name)
                 if action == "REMOVE":
                     new.pop(name, None)
                 else:
@@ -141,7 +141,7 @@ class Parser:
                 if self._peek() != ",":
                     break
                 self._take()
-        if len(set(touched)) != len(touched):
+        if len(set(paths)) != len(paths):
             raise invalid("Two document paths overlap with each other")
         return new
 
@@ -164,11 +164,11 @@ class Parser:
             return row.get(name, value)
         if token == "list_append":
             self._take("(")
-            first, _, then = self._term(row), self._take(","), self._term(row)
+            first, _, second = self._term(row), self._take(","), self._term(row)
             self._take(")")
-            if "L" not in first or "L" not in then:
+            if "L" not in first or "L" not in second:
                 raise invalid("An operand in the update expression has an incorrect data type")
-            return {"L": [*first["L"], *then["L"]]}
+            return {"L": [*first["L"], *second["L"]]}
         value = self._operand(row, token)
         if value is None:
             raise invalid("The provided expression refers to an attribute that does not exist in the item")
@@ -183,8 +183,8 @@ def _compare(left: Any, sign: str, right: Any) -> bool:
     return bool({"=": a == b, "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b}[sign])
 
 
-def _comparable(kind: str, held: Any) -> Any:
-    """Numbers compare by value, text by its bytes in UTF-8."""
+def _comparable(kind: str, value: Any) -> Any:
+    """Convert for comparison: numbers compare by value, strings by their UTF-8 bytes."""
     if kind == "N":
-        return Decimal(held)
-    return held.encode() if kind == "S" else held
+        return Decimal(value)
+    return value.encode() if kind == "S" else value

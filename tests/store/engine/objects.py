@@ -1,4 +1,4 @@
-"""An S3 bucket in a dictionary: the low-level client methods that a store needs. Knows no store."""
+"""An S3 bucket in a dictionary, with the low-level client methods that our stores use."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ PAGE = 1000  # S3's largest page
 
 
 class Objects:
-    """One bucket. `clock` in nanoseconds dates what is put."""
+    """A bucket; `now` dates the objects that are put."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
@@ -27,18 +27,18 @@ class Objects:
     def copy_object(self, *, Key: str, CopySource: dict[str, str], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """CopyObject, with new metadata."""
         self.requests.append("CopyObject")
-        self.kept[Key] = (self._found("CopyObject", CopySource["Key"])[0], {}, self.now)
+        self.kept[Key] = (self._object("CopyObject", CopySource["Key"])[0], {}, self.now)
         return {}
 
     def get_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """GetObject."""
         self.requests.append("GetObject")
-        return {"Body": io.BytesIO(self._found("GetObject", Key)[0])}
+        return {"Body": io.BytesIO(self._object("GetObject", Key)[0])}
 
     def head_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """HeadObject."""
         self.requests.append("HeadObject")
-        return {"Metadata": self._found("HeadObject", Key)[1]}
+        return {"Metadata": self._object("HeadObject", Key)[1]}
 
     def delete_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """DeleteObject."""
@@ -49,8 +49,8 @@ class Objects:
     def delete_objects(self, *, Delete: dict[str, Any], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """DeleteObjects."""
         self.requests.append("DeleteObjects")
-        for wanted in Delete["Objects"]:
-            self.kept.pop(wanted["Key"], None)
+        for entry in Delete["Objects"]:
+            self.kept.pop(entry["Key"], None)
         return {}
 
     def list_objects_v2(self, *, Prefix: str, StartAfter: str = "", **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
@@ -64,7 +64,7 @@ class Objects:
             {"NextContinuationToken": names[PAGE - 1]} if is_more else {}
         )
 
-    def _found(self, operation: str, key: str) -> tuple[bytes, dict[str, str], datetime]:
+    def _object(self, operation: str, key: str) -> tuple[bytes, dict[str, str], datetime]:
         if key not in self.kept:
             code = "404" if operation == "HeadObject" else "NoSuchKey"
             raise ClientError({"Error": {"Code": code, "Message": "no such key"}}, operation)

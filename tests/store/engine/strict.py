@@ -1,4 +1,4 @@
-"""What DynamoDB refuses and the local engines let pass (design: moto takes a 26-item batch). Knows no row.
+"""Checks for requests that DynamoDB refuses but local engines accept (moto, for example, accepts a batch of 26 items).
 
 Limits from the Developer Guide, "Quotas in Amazon DynamoDB".
 """
@@ -10,7 +10,7 @@ from typing import Any
 from lambda_src.store import keys
 from tests.store.engine.expressions import Names, Parser, Row, invalid
 
-ITEM_MAX_BYTES = 400 * 1024 // 2  # the index projects ALL and its copy counts against the same 400 KB
+ITEM_MAX_BYTES = 400 * 1024 // 2  # half of 400 KB: the index projects ALL, and its copy counts too
 BATCH_WRITE_MAX = 25
 BATCH_GET_MAX = 100
 TRANSACTION_MAX = 100
@@ -21,21 +21,21 @@ _KEY_NAMES = {keys.PARTITION_KEY, keys.SORT_KEY}
 
 
 def size_of(value: Any) -> int:
-    """Bytes that DynamoDB counts for an attribute value, near enough: text and bytes as they are, the rest as text."""
+    """Return approximately the bytes that DynamoDB counts for an attribute value; other types count as JSON text."""
     (kind,) = value
-    held = value[kind]
+    content = value[kind]
     if kind == "B":
-        return len(held) if isinstance(held, bytes) else len(held) * 3 // 4
-    return len(held.encode()) if isinstance(held, str) else len(json.dumps(held))
+        return len(content) if isinstance(content, bytes) else len(content) * 3 // 4
+    return len(content.encode()) if isinstance(content, str) else len(json.dumps(content))
 
 
 def row_size(row: Row) -> int:
-    """Bytes of a row: names and values."""
+    """Return the bytes of a row's names and values."""
     return sum(len(name) + size_of(value) for name, value in row.items())
 
 
 def check_row(row: Row) -> None:
-    """ValidationException for a row that no table would take."""
+    """Raise ValidationException for a row that no table would accept."""
     check_key({name: row.get(name) for name in (keys.PARTITION_KEY, keys.SORT_KEY)})
     if keys.ORDER_KEY in row and "S" not in row[keys.ORDER_KEY]:
         raise invalid("Type mismatch for Index Key order")
@@ -46,7 +46,7 @@ def check_row(row: Row) -> None:
 
 
 def check_key(key: Mapping[str, Any]) -> None:
-    """ValidationException for a key that is not exactly a partition and a sort key of the right size."""
+    """Raise ValidationException unless the key is exactly a partition and a sort key of valid sizes."""
     if set(key) != _KEY_NAMES or any(value is None or set(value) != {"S"} for value in key.values()):
         raise invalid("The provided key element does not match the schema")
     for name, limit in ((keys.PARTITION_KEY, PARTITION_KEY_MAX_BYTES), (keys.SORT_KEY, SORT_KEY_MAX_BYTES)):
@@ -55,15 +55,15 @@ def check_key(key: Mapping[str, Any]) -> None:
 
 
 def check(operation: str, params: Mapping[str, Any]) -> None:
-    """ValidationException for a request that AWS refuses, whatever is in the table."""
+    """Raise ValidationException for a request that AWS refuses regardless of the table's content."""
     match operation:
         case "BatchWriteItem":
             for requests in params["RequestItems"].values():
                 _check_writes(requests)
         case "BatchGetItem":
             for request in params["RequestItems"].values():
-                found = [json.dumps(key, sort_keys=True) for key in request["Keys"]]
-                if not 0 < len(found) <= BATCH_GET_MAX or len(set(found)) != len(found):
+                requested = [json.dumps(key, sort_keys=True) for key in request["Keys"]]
+                if not 0 < len(requested) <= BATCH_GET_MAX or len(set(requested)) != len(requested):
                     raise invalid("Too many items requested, none, or one of them twice")
                 _check_consistent(request)
                 _check_expressions(request, "ProjectionExpression")
@@ -83,7 +83,7 @@ def check(operation: str, params: Mapping[str, Any]) -> None:
 
 
 def exact_page(params: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """DynamoDB names a LastEvaluatedKey whenever Limit was reached, even when nothing follows; moto does not."""
+    """Add the LastEvaluatedKey that DynamoDB, unlike moto, returns whenever Limit is reached, even on the last page."""
     items = answer.get("Items", [])
     if items and len(items) == params.get("Limit") and "LastEvaluatedKey" not in answer:
         names = [*_KEY_NAMES, *([keys.ORDER_KEY] if "IndexName" in params else [])]
@@ -120,7 +120,7 @@ def _check_transaction(items: list[Any]) -> None:
 
 
 def _check_consistent(params: Mapping[str, Any]) -> None:
-    """Not AWS's rule but ours: an eventually consistent read may be as stale as it likes, so none may be relied on."""
+    """Require consistent reads. This is our rule: nothing may rely on an eventually consistent read."""
     if params.get("ConsistentRead") is not True:
         raise invalid("this read is not consistent")
 
@@ -132,8 +132,8 @@ def _check_expressions(params: Mapping[str, Any], *fields: str) -> None:
         if text is None:
             continue
         if field == "UpdateExpression":
-            everything = {name: {"N": "0", "L": []} for name in params.get("ExpressionAttributeNames", {}).values()}
-            Parser(text, names).update(everything)
+            any_row = {name: {"N": "0", "L": []} for name in params.get("ExpressionAttributeNames", {}).values()}
+            Parser(text, names).update(any_row)
         elif field == "ProjectionExpression":
             for token in text.split(","):
                 names.name(token.strip())
@@ -143,11 +143,11 @@ def _check_expressions(params: Mapping[str, Any], *fields: str) -> None:
 
 
 def _check_start(params: Mapping[str, Any]) -> None:
-    """A start key must be of the partition that is asked for, with the index's key when an index is."""
+    """Require a start key in the queried partition, with the index's key if an index is queried."""
     start = params.get("ExclusiveStartKey")
     if start is None:
         return
-    wanted = _KEY_NAMES | ({keys.ORDER_KEY} if "IndexName" in params else set())
+    expected = _KEY_NAMES | ({keys.ORDER_KEY} if "IndexName" in params else set())
     values = params.get("ExpressionAttributeValues", {}).values()
-    if set(start) != wanted or start[keys.PARTITION_KEY] not in list(values):
+    if set(start) != expected or start[keys.PARTITION_KEY] not in list(values):
         raise invalid("The provided starting key is invalid")

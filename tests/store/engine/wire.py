@@ -1,6 +1,6 @@
-"""What can happen between a boto3 client and its service: requests recorded, refused, failed, answered into nothing.
+"""Faults between a boto3 client and its service: throttling, errors, resets, timeouts, lost and partial answers.
 
-Sits on botocore's own event before-send, below its validation, retries and parsing. Knows no store.
+Hooks into botocore's before-send event, below its validation, retries and parsing, and records every request.
 """
 
 import json
@@ -21,25 +21,25 @@ from tests.store.engine.expressions import RefusedError
 
 Fault = Literal["throttle", "500", "reset", "timeout", "lost", "partial", "short", "conflict"]
 FAULTS: tuple[Fault, ...] = ("throttle", "500", "reset", "timeout", "lost", "partial", "short", "conflict")
-READ_TIMEOUT_S = 2.0  # what a time-out costs with calls.CLIENT_CONFIG
+READ_TIMEOUT_S = 2.0  # the duration of a timeout with calls.CLIENT_CONFIG
 
 
 class _Raw:
-    """A body as urllib3 would hand it over."""
+    """A response body with urllib3's interface."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
 
     def stream(self, **_: object) -> Iterator[bytes]:
-        """The whole body at once."""
+        """Yield the whole body at once."""
         yield self._body
 
 
 @dataclass
 class Wire:
-    """A layer on clients' requests. `faults` maps the number of a request (from 0) to what happens to it.
+    """A layer on clients' requests. `faults` maps the number of a request (from 0) to its fault.
 
-    `engine` answers for DynamoDB in moto's place. `waited_s` adds up time-outs and pauses, none of which is waited for.
+    `engine` answers for DynamoDB instead of moto. `waited_s` adds up timeouts and pauses instead of waiting for them.
     """
 
     faults: dict[int, Fault] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Wire:
     answers: list[dict[str, Any]] = field(default_factory=list)
     waited_s: float = 0.0
     engine: Engine | None = None
-    struck: bool = False
+    is_faulted: bool = False
 
     @contextmanager
     def on(self, *clients: Any) -> Iterator["Wire"]:
-        """Stand before these clients' moto until the block ends. botocore asks every handler, so moto's own goes."""
+        """Intercept these clients' requests inside the block, in place of moto's own handler."""
         for client in clients:
             client.meta.events.unregister("before-send", botocore_stubber)
             client.meta.events.register("before-send", self._send)
@@ -65,7 +65,7 @@ class Wire:
 
     @property
     def operations(self) -> list[str]:
-        """What was sent, by operation, in order."""
+        """The operations sent so far, in order."""
         return [operation for operation, _ in self.requests]
 
     def _send(self, *, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse | None:
@@ -75,28 +75,28 @@ class Wire:
         self.requests.append((operation, body))
         fault = self.faults.get(number)
         if fault is not None:
-            answer = self._struck(fault, request, service, operation, body)
+            answer = self._faulty_answer(fault, request, service, operation, body)
             if answer is not None:
-                self.struck = True
+                self.is_faulted = True
                 return answer
         if service == "dynamodb" and self.is_strict:
             try:
                 strict.check(operation, body)
             except RefusedError as refused:
                 return _failed(request, 400, refused.code, str(refused))
-        answer = self._through(event_name, request)
+        answer = self._pass_through(event_name, request)
         if service != "dynamodb" or answer is None:
             return answer
-        held = json.loads(answer.content)
-        self.answers.append(held)
+        content = json.loads(answer.content)
+        self.answers.append(content)
         if operation == "Query" and self.is_strict:
-            return _answered(request, strict.exact_page(body, held))
-        return _answered(request, held, answer.status_code)
+            return _answered(request, strict.exact_page(body, content))
+        return _answered(request, content, answer.status_code)
 
-    def _struck(
+    def _faulty_answer(
         self, fault: Fault, request: AWSPreparedRequest, service: str, operation: str, body: dict[str, Any]
     ) -> AWSResponse | None:
-        """The faulty answer; None when this fault cannot happen to this request."""
+        """Return the faulty answer, or None if this fault cannot happen to this request."""
         match fault:
             case "throttle":
                 if service == "s3":
@@ -107,12 +107,12 @@ class Wire:
                     return _failed_s3(request, 500, "InternalError")
                 return _failed(request, 500, "InternalServerError", "Internal server error")
             case "reset":
-                self.struck = True
+                self.is_faulted = True
                 raise ConnectionClosedError(endpoint_url=request.url, request=request)
             case "timeout" | "lost":
-                self.struck = True
+                self.is_faulted = True
                 if fault == "lost":
-                    self._through(f"before-send.{service}.{operation}", request)
+                    self._pass_through(f"before-send.{service}.{operation}", request)
                 self.waited_s += READ_TIMEOUT_S
                 raise ReadTimeoutError(endpoint_url=request.url, request=request)
             case "partial":
@@ -129,29 +129,29 @@ class Wire:
                 return None
 
     def _partial(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> AWSResponse | None:
-        """The first half of a batch is done, the rest comes back as unprocessed."""
+        """Process the first half of a batch and return the rest as unprocessed."""
         if operation not in ("BatchWriteItem", "BatchGetItem"):
             return None
         ((table, batch),) = body["RequestItems"].items()
         left = "UnprocessedItems" if operation == "BatchWriteItem" else "UnprocessedKeys"
-        wanted = batch if operation == "BatchWriteItem" else batch["Keys"]
-        half = len(wanted) // 2
-        rest = wanted[half:] if operation == "BatchWriteItem" else {**batch, "Keys": wanted[half:]}
-        held: dict[str, Any] = {} if operation == "BatchWriteItem" else {"Responses": {table: []}}
+        entries = batch if operation == "BatchWriteItem" else batch["Keys"]
+        half = len(entries) // 2
+        rest = entries[half:] if operation == "BatchWriteItem" else {**batch, "Keys": entries[half:]}
+        content: dict[str, Any] = {} if operation == "BatchWriteItem" else {"Responses": {table: []}}
         if half:
-            now = wanted[:half] if operation == "BatchWriteItem" else {**batch, "Keys": wanted[:half]}
-            held = self._again(request, operation, {**body, "RequestItems": {table: now}})
-        return _answered(request, {**held, left: {table: rest}})
+            now = entries[:half] if operation == "BatchWriteItem" else {**batch, "Keys": entries[:half]}
+            content = self._resend(request, operation, {**body, "RequestItems": {table: now}})
+        return _answered(request, {**content, left: {table: rest}})
 
     def _short(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> AWSResponse | None:
-        """A page that ends after one row, as DynamoDB's do after 1 MB."""
+        """Return a page that ends after one row, as DynamoDB's pages end after 1 MB."""
         if operation != "Query":
             return None
-        one = {**body, "Limit": 1}
-        return _answered(request, strict.exact_page(one, self._again(request, operation, one)))
+        limited = {**body, "Limit": 1}
+        return _answered(request, strict.exact_page(limited, self._resend(request, operation, limited)))
 
-    def _through(self, event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
-        """What the service itself answers: `engine` for the table when there is one, else moto."""
+    def _pass_through(self, event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
+        """Return the service's answer: from `engine` for DynamoDB if there is one, else from moto."""
         service, operation = event_name.split(".")[1:]
         if service == "dynamodb" and self.engine is not None:
             try:
@@ -159,19 +159,19 @@ class Wire:
                     request, self.engine.answer(operation, json.loads(_body(request), object_hook=_with_bytes))
                 )
             except ClientError as refused:
-                held: dict[str, Any] = dict(refused.response)
-                error = held.pop("Error")
-                return _failed(request, 400, error["Code"], error["Message"], **held)
+                content: dict[str, Any] = dict(refused.response)
+                error = content.pop("Error")
+                return _failed(request, 400, error["Code"], error["Message"], **content)
         answer: AWSResponse | None = botocore_stubber(event_name=event_name, request=request)
         return answer
 
-    def _again(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _resend(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         changed = copy(request)
         changed.body = json.dumps(body).encode()
-        answer = self._through(f"before-send.dynamodb.{operation}", changed)
+        answer = self._pass_through(f"before-send.dynamodb.{operation}", changed)
         assert answer is not None
-        held: dict[str, Any] = json.loads(answer.content)
-        return held
+        content: dict[str, Any] = json.loads(answer.content)
+        return content
 
 
 def _body(request: AWSPreparedRequest) -> bytes | str:
@@ -180,20 +180,20 @@ def _body(request: AWSPreparedRequest) -> bytes | str:
     return body
 
 
-def _with_bytes(held: dict[str, Any]) -> dict[str, Any]:
-    """A binary attribute as boto3 shows it: on the wire it is base64."""
-    return {"B": b64decode(held["B"])} if held.keys() == {"B"} else held
+def _with_bytes(content: dict[str, Any]) -> dict[str, Any]:
+    """Decode a binary attribute, which is base64 on the wire."""
+    return {"B": b64decode(content["B"])} if content.keys() == {"B"} else content
 
 
-def _answered(request: AWSPreparedRequest, held: dict[str, Any], status: int = 200) -> AWSResponse:
-    body = json.dumps(held, default=lambda data: b64encode(data).decode()).encode()
+def _answered(request: AWSPreparedRequest, content: dict[str, Any], status: int = 200) -> AWSResponse:
+    body = json.dumps(content, default=lambda data: b64encode(data).decode()).encode()
     headers = {"content-type": "application/x-amz-json-1.0", "x-amzn-requestid": "test"}
     return AWSResponse(request.url, status, headers, _Raw(body))  # type: ignore[arg-type]  # urllib3's interface
 
 
 def _failed(request: AWSPreparedRequest, status: int, code: str, message: str, **more: object) -> AWSResponse:
-    held = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
-    return _answered(request, held, status)
+    content = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
+    return _answered(request, content, status)
 
 
 def _failed_s3(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
@@ -203,14 +203,14 @@ def _failed_s3(request: AWSPreparedRequest, status: int, code: str) -> AWSRespon
 
 @contextmanager
 def no_waiting(wire: Wire, patch: Callable[[str, object], None]) -> Iterator[None]:
-    """botocore's pauses between retries are added to `wire.waited_s` instead of being slept."""
+    """Add botocore's pauses between retries to `wire.waited_s` instead of sleeping."""
 
     class Clock:
-        """What botocore.endpoint uses of the time module."""
+        """The part of the time module that botocore.endpoint uses."""
 
         @staticmethod
         def sleep(seconds: float) -> None:
-            """Note the pause."""
+            """Record the pause."""
             wire.waited_s += seconds
 
     patch("botocore.endpoint.time", Clock)
