@@ -22,7 +22,7 @@ from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of
 from tests.fakes.model_api import scripted_api, sse
 from tests.fakes.vector_store_api import KEY, VectorStoreApi, vector_store_api
-from tests.runs.test_model_events import FILE, answered, citation_event, file_search
+from tests.runs.model_streams import FILE, answered, citation_event, file_search
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "knowledge.md"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from lambda_src.models.openai_client import CLASSES
 from tests.docs import events_page
 from tests.fakes.model_api import DONE, sse
-from tests.runs.test_model_events import LLAMA, RAW_THOUGHT, TEXT, URL, citation_event, reasoning, turn_over
+from tests.runs.model_streams import LLAMA, RAW_THOUGHT, TEXT, URL, citation_event, reasoning, turn_over
 
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
 SECRET = "marker-of-the-vendor"

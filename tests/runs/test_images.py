@@ -8,6 +8,8 @@ import pytest
 from tests.apps.chat import Chat, message
 from tests.apps.full import ANN, PNG, FullApp, thread_of
 from tests.fakes.image_model import Painter
+from tests.fakes.model_api import sse
+from tests.runs.model_streams import LLAMA, turn_over
 
 
 async def generate_image(chat: Chat, text: str = "paint") -> tuple[str, list[dict[str, Any]]]:
@@ -82,3 +84,18 @@ async def test_an_image_is_stored_shown_and_sent_back_with_its_type(
     assert "response-content" not in image["url"], "S3 must send the type that is stored with the file"
     await chat("threads.add_user_message", thread_id=thread_id, input=message("larger"))
     assert f"data:image/{kind};base64,{base64.b64encode(image_bytes).decode()}" in str(painter.inputs[1])
+
+
+IMAGE = {"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}
+IMAGE_EVENTS = [
+    {"type": "response.output_item.added", "item": IMAGE | {"status": "in_progress"}, "output_index": 0},
+    {"type": "response.output_item.done", "item": IMAGE, "output_index": 0},
+]
+
+
+@pytest.mark.parametrize("result", [None, "", "not base64!"])
+async def test_a_failed_image_leaves_no_unfinished_item(result: str | None) -> None:
+    failed = IMAGE_EVENTS[1] | {"item": IMAGE | {"result": result}}
+    turn = await turn_over(sse(LLAMA[0], IMAGE_EVENTS[0], failed, *LLAMA[1:]))
+    assert not turn.errors
+    assert [item["type"] for item in turn.reloaded] == ["assistant_message"]
