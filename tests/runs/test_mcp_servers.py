@@ -111,7 +111,7 @@ async def test_tools_of_a_server_may_require_approval(full_app: FullApp) -> None
         chat = chat_with(full_app, server.url, require_approval="always")
         answer = await chat("threads.create", input=message("please count socks"))
         form = items_of(answer)[-1]
-        assert form["inputs"][0]["question"] == "Allow count_socks?"
+        assert form["inputs"][0]["question"] == "Allow “Count socks”?"
         sent = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
         ids = {"thread_id": thread_of(answer), "item_id": form["id"]}
         after = await chat("threads.add_structured_input", **ids, input=sent)
