@@ -67,7 +67,7 @@ async def test_the_title_of_the_stage_is_in_the_html_as_text(folder: Path) -> No
     assert "<title>Shop &lt;/title&gt;&lt;script&gt;</title>" in html
 
 
-async def test_a_logo_is_a_picture_of_this_site_that_runs_nothing(folder: Path) -> None:
+async def test_a_logo_is_an_image_of_this_site_that_runs_no_scripts(folder: Path) -> None:
     logo = folder / "logo.svg"
     logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
     answer = await chat_with(Page(config={}, folder=folder, logo_file=logo)).post(b"", "/logo", "GET")
@@ -77,13 +77,13 @@ async def test_a_logo_is_a_picture_of_this_site_that_runs_nothing(folder: Path) 
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_stage_without_a_logo_has_none(chat: Chat) -> None:
+async def test_without_a_logo_the_route_is_a_404(chat: Chat) -> None:
     assert (await chat.post(b"", "/logo", "GET")).status == 404
 
 
 def test_a_stages_brand_and_models_are_in_the_pages_configuration() -> None:
     page = {"title": "Shop", "logo": "logo.svg"}
-    config = told({"CHAT_PAGE": json.dumps(page), "CHAT_MODELS": "small,large"})
+    config = page_config({"CHAT_PAGE": json.dumps(page), "CHAT_MODELS": "small,large"})
     assert (config["page"]["title"], config["page"]["logo"]) == ("Shop", True)
     assert config["features"]["models"] == ["small", "large"]
 
