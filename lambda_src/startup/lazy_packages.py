@@ -307,6 +307,6 @@ def _re_exports(code: CodeType, package: str) -> tuple[Mapping[str, _Name], Mapp
     own = {name: value for name, value in namespace.items() if name not in names}
     if any(not name.startswith("__") or not isinstance(value, str | list | tuple) for name, value in own.items()):
         return None
-    sources = {one.source if one.level else one.source.removeprefix(f"{package}.") for one in names.values()}
+    sources = {name.source if name.level else name.source.removeprefix(f"{package}.") for name in names.values()}
     modules = {source.partition(".")[0] for source in sources}
     return None if modules & names.keys() else (names, own)  # a submodule's name that is rebound to something else

@@ -70,7 +70,7 @@ async def words_by_the_sdk() -> float:
 
 
 async def words_by_us() -> float:
-    """CPU microseconds per word of our whole path: client, server, lease, guard and journal."""
+    """CPU microseconds per word of our whole path: client, server, lease, idempotency key and journal."""
     store = MemoryStore()
     server = server_with(store, run_config=run_config(Client, message_of("of words " * (WORDS // 2))))
     began_s = time.process_time()
@@ -149,7 +149,11 @@ async def measured(rounds: int) -> list[str]:
         rows.append((f"CPU of a model call at {items} items, to openai's own", ratio(pair, "ms"), target))
     words = await paired(rounds, words_by_us, words_by_the_sdk)
     rows.append(
-        ("CPU a word, the whole path with lease, guard and journal, to the plain SDKs", ratio(words, "us"), "0.6x")
+        (
+            "CPU a word, the whole path with lease, idempotency key and journal, to the plain SDKs",
+            ratio(words, "us"),
+            "0.6x",
+        )
     )
     grown = await growth(rounds)
     for tools in (False, True):

@@ -206,7 +206,7 @@ async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
             "all",
         ),
         (
-            "CPU a delta: with lease, guard and journal to without",
+            "CPU a delta: with lease, idempotency key and journal to without",
             f"{with_turns / without:.2f}x ({with_turns:.0f} / {without:.0f} us)",
             "1.05x",
         ),

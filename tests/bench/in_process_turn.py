@@ -1,4 +1,4 @@
-"""Runs a turn in this process with guard, lease and journal, as lambda_src/http/chat_routes.py does, without HTTP."""
+"""Runs a turn in this process with its idempotency key, lease and journal, as chat_routes.py does, without HTTP."""
 
 import uuid
 from collections.abc import AsyncIterator

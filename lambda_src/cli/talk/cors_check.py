@@ -64,8 +64,8 @@ async def _rows(endpoint: Endpoint, origin: str) -> AsyncIterator[Row]:
     if same:
         yield Row("preflight", "ok", "none needed: the page is the chat's own")
     else:
-        asked = {"access-control-request-method": "POST", "access-control-request-headers": ",".join(REQUEST_HEADERS)}
-        answer = await endpoint.raw("OPTIONS", endpoint.path, headers={"origin": origin, **asked})
+        wanted = {"access-control-request-method": "POST", "access-control-request-headers": ",".join(REQUEST_HEADERS)}
+        answer = await endpoint.raw("OPTIONS", endpoint.path, headers={"origin": origin, **wanted})
         yield preflight(answer.status_code, answer.headers, origin)
     token = await _token(endpoint)
     yield token

@@ -70,16 +70,16 @@ class HistoryConverter(ThreadItemConverter):
 
     async def history_to_input(self, items: Sequence[ThreadItem]) -> list[TResponseInputItem]:
         """The newest of `items` (in the order of the thread) that fit; always those from the last user message on."""
-        asked = max((n for n, item in enumerate(items) if isinstance(item, UserMessageItem)), default=len(items) - 1)
+        newest = max((n for n, item in enumerate(items) if isinstance(item, UserMessageItem)), default=len(items) - 1)
         newest_first: list[list[TResponseInputItem]] = []
         left = self._max_tokens
         for number in range(len(items) - 1, -1, -1):
-            shown = await self._shown(items[number], is_last_message=number == asked)
-            left -= token_estimate.shown_about(shown)
-            if left < 0 and number < asked:
+            parts = await self._shown(items[number], is_last_message=number == newest)
+            left -= token_estimate.shown_about(parts)
+            if left < 0 and number < newest:
                 break
-            newest_first.append(shown)
-        return [part for shown in reversed(newest_first) for part in shown]
+            newest_first.append(parts)
+        return [part for parts in reversed(newest_first) for part in parts]
 
     async def _shown(self, item: ThreadItem, *, is_last_message: bool) -> list[TResponseInputItem]:
         if approvals.is_ours(item):

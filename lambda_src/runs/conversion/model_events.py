@@ -22,8 +22,8 @@ from pydantic import BaseModel, ValidationError
 Event = Any  # a class of openai's ResponseStreamEvent; a vendor's may lack any field, whatever its class says
 
 CITATIONS: dict[str, type[BaseModel]] = {
-    get_args(one.model_fields["type"].annotation)[0]: one
-    for one in get_args(get_args(response_output_text.Annotation)[0])
+    get_args(annotation.model_fields["type"].annotation)[0]: annotation
+    for annotation in get_args(get_args(response_output_text.Annotation)[0])
 }
 
 
