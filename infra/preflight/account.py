@@ -61,7 +61,7 @@ def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Acc
             raise PreflightError(["no AWS region: set `region` of the stage in cdk.json, or AWS_REGION."])
 
         def clients(service: str, region: str) -> Any:  # noqa: ANN401 - AWS clients have no common type
-            return session.create_client(service, region_name=region)  # type: ignore[call-overload] # not known to mypy
+            return session.create_client(service, region_name=region)
 
         account = clients("sts", region).get_caller_identity()["Account"]
     except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read, no network

@@ -109,6 +109,13 @@ async def test_a_button_whose_action_does_not_stream_works_too(ann: Terminal) ->
     assert "| cancelled" in await ann("/press 2")
 
 
+@pytest.mark.parametrize(("button", "expected"), [(1, "is refunded"), (2, "did not allow")])
+async def test_a_tool_that_needs_approval_is_approved_or_denied(ann: Terminal, button: int, expected: str) -> None:
+    assert "Allow “Give a refund”?\n[1 Approve]  [2 Deny]" in await ann("give a refund")
+    assert expected in await ann(f"/press {button}")
+    assert "There is no button 1 here." in await ann("/press 1")
+
+
 @pytest.mark.parametrize(
     ("phrase", "expected"),
     [

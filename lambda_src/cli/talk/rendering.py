@@ -16,11 +16,12 @@ INPUTS = ("Input", "Textarea", "Select", "DatePicker", "RadioGroup", "Checkbox")
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """Something to press: in which item, and what it does."""
+    """Something to press in an item: a widget's action, or a form's answer as ChatKit's submission."""
 
     item_id: str
     label: str
-    action: Json
+    action: Json | None = None
+    answer: Json | None = None
 
 
 def clean(text: object) -> str:
@@ -88,6 +89,26 @@ def buttons_of(item: Json) -> list[Button]:
         for part in _parts(item["widget"])
         if isinstance(part.get("onClickAction"), dict)
     ]
+
+
+def choices_of(form: Json) -> list[Button]:
+    """The options of a pending form with a single choice, such as a tool's approval; other forms need a page."""
+    inputs = form["inputs"]
+    if form.get("status", "pending") != "pending" or len(inputs) != 1 or not inputs[0].get("options"):
+        return []
+    values = [option["value"] for option in inputs[0]["options"]]
+    return [
+        Button(
+            form["id"], clean(value), answer={"status": "answered", "answers": {inputs[0]["id"]: {"values": [value]}}}
+        )
+        for value in values
+    ]
+
+
+def choice_lines(form: Json, *, first: int) -> str:
+    """The question of such a form, and its options with their numbers."""
+    options = "  ".join(f"[{number} {button.label}]" for number, button in enumerate(choices_of(form), first))
+    return f"{clean(form['inputs'][0]['question'])}\n{options}"
 
 
 def _lines(part: Json, numbers: Iterator[int]) -> Iterator[str]:

@@ -127,6 +127,8 @@ class Screen:
                 self._print(Markdown(rendering.answer_of(item)), plain=rendering.answer_of(item))
             case "widget":
                 self._widget(item)
+            case "structured_input" if rendering.choices_of(item):
+                self._choice(item)
             case _:
                 if (note := rendering.note_of(item)) is not None:
                     self.note(note)
@@ -136,6 +138,11 @@ class Screen:
         lines = rendering.widget_lines(item["widget"], first=len(self.buttons) + 1)
         self.buttons += rendering.buttons_of(item)
         self._print(Panel(Text("\n".join(lines)), expand=False), plain="\n".join(f"| {line}" for line in lines))
+
+    def _choice(self, form: Mapping[str, Any]) -> None:
+        self.buttons = [button for button in self.buttons if button.item_id != form["id"]]
+        self.note(rendering.choice_lines(form, first=len(self.buttons) + 1), style="")
+        self.buttons += rendering.choices_of(form)
 
     def _passing(self, text: str, *, kept: bool = False) -> None:
         """What is of interest while it happens; `kept`: it comes again as an item."""

@@ -24,7 +24,7 @@ HELP = """\
 /new          begin another thread
 /threads      the newest threads
 /open N       go on in one of them (N of that list, or an id)
-/press N      press a widget's button
+/press N      press a widget's button, or answer a tool's request
 /quit         end (Ctrl-D too); Ctrl-C stops an answer
 //...         a message that begins with a slash"""
 
@@ -139,6 +139,12 @@ class Talk:
             self._screen.fail(f"There is no button {number} here.")
             return
         button = buttons[int(number) - 1]
+        if button.action is None:
+            self._screen.buttons = [other for other in buttons if other.item_id != button.item_id]
+            form = {"thread_id": self._screen.thread_id, "item_id": button.item_id, "input": button.answer}
+            turn_id = uuid.uuid4().hex
+            await self._follow(turn_id, self._endpoint.stream("threads.add_structured_input", form, turn_id=turn_id))
+            return
         action = {"type": button.action["type"], "payload": button.action.get("payload")}
         params = {"thread_id": self._screen.thread_id, "item_id": button.item_id, "action": action}
         if button.action.get("streaming") is False:
