@@ -1,65 +1,53 @@
-"""Lists the test files that depend on the user's agent, for `.ci/own-agent`, which replaces that agent and runs them.
+"""The test files whose tests load or read the user's agent: `.ci/own-agent` runs them with another agent.
 
-`python -m tests.agent_tests` prints them. A file is listed if its source, or the source of a tests module that it
-imports, names something that reads `lambda_src/agent`. In every run, tests/conftest.py fails any test outside the list
-that imports the agent, opens one of its files, or starts a command that loads it, so an omission shows up quickly.
+`python -m tests.agent_tests` prints them. In every run, tests/conftest.py fails a test of any other file that imports
+the agent, opens one of its files, or starts a command that loads it, so a file that is missing here is noticed.
 """
 
-import ast
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TESTS, AGENT = ROOT / "tests", ROOT / "lambda_src" / "agent"
 PACKAGE = "lambda_src.agent"
-READS_THE_AGENT = re.compile(
-    r"lambda_src[./](agent|handler)\b|lambda_src\.dev\b(?!\.)|lambda_src\.dev\.(evals|testing|local\b|__main__)"
-    r"|\bimport shipped\b|\bshipped_(agent|hooks)\b|lambda_src\.sdk|infra\.bundle"
-    r'|"(make|ruff|mypy|lint-imports)"|ROOT / "lambda_src"[,)\s]|copytree\(ROOT\b'
-    r"|retirement|retiring|model_dates|\bimport made\b"
+AGENT_TESTS = frozenset(
+    TESTS / name
+    for name in (
+        "cli/test_cli.py",
+        "cli/test_retirement.py",
+        "dev/test_deletable.py",
+        "dev/test_evals.py",
+        "dev/test_makefile.py",
+        "docs/test_pages.py",
+        "e2e/test_chat.py",
+        "e2e/test_make_dev.py",
+        "e2e/test_verify.py",
+        "infra/bundle/test_built_zip.py",
+        "infra/bundle/test_real_zip.py",
+        "infra/commands/test_offline_deploy.py",
+        "infra/commands/test_plain_cdk.py",
+        "infra/constructs/test_function.py",
+        "infra/preflight/test_model_dates.py",
+        "infra/proof/test_prove_local.py",
+        "observability/test_faults.py",
+        "runs/test_hooks.py",
+        "runs/test_tool_secrets.py",
+        "runtime/test_process.py",
+        "sdk/test_sdk.py",
+        "sdk/test_shipped_agent.py",
+        "sdk/test_testing.py",
+        "test_agent_tests.py",
+        "test_workflows.py",
+    )
 )
-LOADS_THE_AGENT = re.compile(r"lambda_src[./](agent|handler)\b|lambda_src\.dev(\.evals)?(?![.\w])")
-
-
-@cache
-def agent_tests() -> frozenset[Path]:
-    """Return the files, except the user's own tests in tests/agent."""
-    files = (path for path in TESTS.rglob("test_*.py") if TESTS / "agent" not in path.parents)
-    return frozenset(path for path in files if any(READS_THE_AGENT.search(_text(used)) for used in _sources(path)))
-
-
-def _sources(path: Path) -> set[Path]:
-    """Return the file and the tests modules that it imports, directly or indirectly; conftests only share fixtures."""
-    waiting, used = [path], set[Path]()
-    while waiting:
-        if (current := waiting.pop()) not in used:
-            used.add(current)
-            waiting += (module for module in _imports(current) if module.name not in ("agent_tests.py", "conftest.py"))
-    return used
-
-
-@cache
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-@cache
-def _imports(path: Path) -> list[Path]:
-    """Return the tests modules that this file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(_text(path))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    files = (ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("tests."))
-    return [file for file in files if file.is_file()]
+LOADS_THE_AGENT = re.compile(
+    r"lambda_src[./](agent|handler)\b|lambda_src\.dev(?![.\w])|lambda_src\.dev\.(evals|local)\b"
+)
 
 
 _watching: list[str] | None = None
@@ -74,10 +62,12 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     elif event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(f"{AGENT}{os.sep}"):
         _watching.append(f"open {arguments[0]}")
     elif event == "subprocess.Popen":
-        _, command, _, env = arguments
+        _, command, folder, env = arguments
+        if not Path(os.fsdecode(folder or Path.cwd())).resolve().is_relative_to(ROOT):
+            return  # a copy of the project, with another agent
         started = command if isinstance(command, str) else " ".join(map(os.fsdecode, command))
         started += f" {(env or {}).get('_HANDLER', '')}"
-        if LOADS_THE_AGENT.search(started) and "--showcase" not in started:  # the showcase takes the agent's place
+        if LOADS_THE_AGENT.search(started) and "--showcase" not in started:  # the showcase replaces the agent
             _watching.append(started)
 
 
@@ -102,7 +92,7 @@ def watching() -> Iterator[list[str]]:
 
 def main() -> None:
     """Print the files, one per line."""
-    sys.stdout.writelines(f"{path.relative_to(ROOT)}\n" for path in sorted(agent_tests()))
+    sys.stdout.writelines(f"{path.relative_to(ROOT)}\n" for path in sorted(AGENT_TESTS))
 
 
 sys.addaudithook(_watch)

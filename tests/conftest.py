@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import content_markers
-from tests.agent_tests import TESTS, agent_tests, watching
+from tests.agent_tests import AGENT_TESTS, TESTS, watching
 
 if TYPE_CHECKING:
     from tests.apps.full import FullApp
@@ -50,7 +50,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Record whether a test that `.ci/own-agent` leaves out accesses the agent."""
-    if item.path in agent_tests() or TESTS / "agent" in item.path.parents:
+    if item.path in AGENT_TESTS or TESTS / "agent" in item.path.parents:
         return (yield)
     with watching() as touched:
         item.stash[TOUCHED] = touched

@@ -31,7 +31,7 @@ class Blank(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a `make dev` without a thread: after each test there must be none still."""
-    with made(tmp_path_factory.mktemp("untouched")) as (url, _):
+    with made(tmp_path_factory.mktemp("untouched"), "--showcase") as (url, _):
         yield url
 
 
