@@ -315,8 +315,8 @@ class Settings:
     origin_signed: bool = _setting(
         _flag,
         (
-            "true or false: only CloudFront can call the function, with signed requests, so its viewer address "
-            "is trusted."
+            "true or false: only CloudFront can call the function, with signed requests. If true, the viewer's address "
+            "that it sends is trusted."
         ),
         default=False,
     )
@@ -325,7 +325,7 @@ class Settings:
     )
     tracing: Literal["xray"] | None = _setting(
         _choice("xray"),
-        "xray writes a subsegment for each request that Lambda samples; unset, nothing is traced.",
+        "xray: send X-Ray a subsegment for each request that Lambda samples. Unset, nothing is traced.",
         default=None,
     )
     quotas: QuotaSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
@@ -386,7 +386,7 @@ class Settings:
     )
     model_files: tuple[ModelFile, ...] = _setting(
         _model_files,
-        "Files that the model accepts: image,pdf or one of them, or none; of others it only gets a note.",
+        "Kinds of files that the model accepts: image,pdf, image, pdf or none. It gets a note about any other file.",
         default=get_args(ModelFile),
     )
     dictation_model: str | None = _setting(
@@ -416,8 +416,8 @@ class Settings:
     max_file_bytes: int = _setting(
         _whole(1),
         (
-            "Maximum size of an attached file in bytes; images have 10 MB at most. Above 30 MB, raise memory_mb too: "
-            "docs/attachments.md."
+            "Maximum size of an attached file in bytes; images may have at most 10 MB. Above 30 MB, raise memory_mb "
+            "too: docs/attachments.md."
         ),
         default=MAX_FILE_BYTES,
     )
