@@ -1,7 +1,6 @@
 """The switches as flags of a command line: `--managed 16 --deadline 20 --hold-small-chunks`. Starts nothing."""
 
 import argparse
-from collections.abc import Sequence
 
 from lambda_src.dev.emulator.switches import Cors, Switches
 
@@ -67,10 +66,3 @@ def switches_from(flags: argparse.Namespace) -> Switches:
         next_403_after_break=flags.refuse,
         echo_invocation_id=flags.echo,
     )
-
-
-def parse_flags(arguments: Sequence[str], *, timeout_s: float = DEFAULTS.timeout_s) -> Switches:
-    """Switches from a command line that has nothing else on it. Exits with the usage when it cannot be read."""
-    parser = argparse.ArgumentParser(prog="switches", allow_abbrev=False)
-    add_flags(parser, timeout_s=timeout_s)
-    return switches_from(parser.parse_args(arguments))

@@ -10,12 +10,19 @@ from pathlib import Path
 import pytest
 
 from lambda_src.dev.emulator import Cors, Switches
-from lambda_src.dev.emulator.flags import add_flags, parse_flags
+from lambda_src.dev.emulator.flags import add_flags, switches_from
 from tests.dev.emulator.client import get
 
 
+def parsed(arguments: list[str]) -> Switches:
+    """The switches of a command line with nothing else on it."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_flags(parser)
+    return switches_from(parser.parse_args(arguments))
+
+
 def test_without_flags_the_switches_are_the_defaults() -> None:
-    assert parse_flags([]) == Switches()
+    assert parsed([]) == Switches()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,7 @@ def test_without_flags_the_switches_are_the_defaults() -> None:
     ],
 )
 def test_each_flag_sets_a_switch(line: str, expected: Switches) -> None:
-    assert parse_flags(line.split()) == expected
+    assert parsed(line.split()) == expected
 
 
 async def test_the_command_prints_its_url_serves_requests_and_exits_on_sigint() -> None:
