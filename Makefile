@@ -145,7 +145,7 @@ format: .venv/installed ## let ruff put the code in order
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
 snapshots: .venv/installed ## rewrite the committed templates and docs/configuration.md after a change of infra/
-	@$(RUN) $(PY) -m infra.commands.template --snapshots
+	@$(RUN) $(PY) -m tests.infra.template_files
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py

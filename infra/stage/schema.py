@@ -1,6 +1,6 @@
 """The options of one stage: parser, accepted values and explanation of each. Nested objects are in sections.py.
 
-docs/configuration.md is generated from this file (infra/stage/reference_page.py).
+`make snapshots` generates docs/configuration.md from this file.
 """
 
 # ruff: noqa: RUF009 - option() is dataclasses.field(), which ruff does not see through

@@ -26,7 +26,6 @@ from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
-from lambda_src.dev import openapi
 from lambda_src.http.app import create_app
 from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
@@ -36,6 +35,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name, served
 from tests.apps.full import full_app_on_moto
+from tests.fuzz import openapi
 
 CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
 REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}

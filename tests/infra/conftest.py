@@ -14,6 +14,7 @@ from infra.bundle.build import Bundle
 from infra.bundle.wheels import for_this_interpreter
 from infra.commands import template
 from infra.errors import BundleError, ToolError
+from tests.infra import template_files
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")
@@ -48,7 +49,7 @@ def dev_templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 def variants(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Templates]:
     """The templates of each variant, by its name, which is also the name of its stage."""
     return {
-        name: template.synthesize(template.variant(context, name, options), outdir=tmp_path_factory.mktemp(name))
+        name: template.synthesize(template_files.variant(context, name, options), outdir=tmp_path_factory.mktemp(name))
         for name, options in VARIANTS.items()
     }
 

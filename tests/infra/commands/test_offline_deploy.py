@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from infra.bundle.build import Bundle
-from infra.commands import local_cloud, record_release
+from infra.commands import local_cloud
 from infra.commands.deploy_local import MACHINES, for_this_machine
 from infra.commands.deployment import Deployment
 from infra.commands.local_cloud import ACCOUNT, REGION, LocalCloud
@@ -31,12 +31,12 @@ from lambda_src import sse
 from tests.docs import test_secrets as docs_secrets
 from tests.fakes.https_issuer import serve
 from tests.fakes.issuer import AUDIENCE, Issuer
-from tests.infra import replacements
+from tests.infra import releases
 
 pytestmark = [pytest.mark.deploys, pytest.mark.xdist_group("bundle")]
 
 ROOT = Path(__file__).parents[3]
-STAGE = record_release.STAGE
+STAGE = releases.STAGE
 RELEASED_ISSUER = "https://login.example.org/"  # in the templates of the last release
 NEVER_REPLACED = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
 FUNCTION = "ChatFunctionD42E891B"
@@ -134,7 +134,7 @@ def _deploy_last_release(cloud: LocalCloud, *, issuer: str, code: Path) -> dict[
     """Deploy the templates of the last release with today's code, and return the outputs by stack."""
     cloudformation, outputs = cloud.client("cloudformation"), {}
     for stack in (DATA, API):
-        body = (ROOT / record_release.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
+        body = (ROOT / releases.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
         body = body.replace(RELEASED_ISSUER, issuer).replace('"arm64"', f'"{MACHINES[platform.machine().lower()]}"')
         for key in set(re.findall(r'"S3Key": "(\w+\.zip)"', body)):
             assets = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
@@ -172,7 +172,7 @@ def _the_alias_accepts_the_hourly_sweep(stage: Deployed) -> None:
 def _the_change_set_of_this_release_replaces_no_table_bucket_or_url(stage: Deployed) -> None:
     changes = stage.deployment.changes(_with_more_memory(stage), code=stage.code)
     assert changes[FUNCTION]["Action"] == "Modify", "the change set must not be empty"
-    assert replacements.replaced_by(changes).isdisjoint(stage.physical_ids()), (
+    assert releases.replaced_by(changes).isdisjoint(stage.physical_ids()), (
         "a table, bucket, function or URL would be replaced"
     )
 

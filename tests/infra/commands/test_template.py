@@ -9,9 +9,10 @@ import pytest
 
 from infra.commands import template
 from infra.errors import ConfigError
-from infra.stage import reference_page
 from infra.stage.config import StageConfig
 from infra.stage.parsers import options_of
+from tests.docs import configuration_page
+from tests.infra import template_files
 from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 
 ROOT = Path(__file__).parents[3]
@@ -21,13 +22,13 @@ SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
 def test_the_committed_template_is_up_to_date(templates: Templates) -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
-    assert template.merge(templates) == committed, "run `make snapshots` and commit tests/template.json"
+    assert template_files.merge(templates) == committed, "run `make snapshots` and commit tests/template.json"
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_snapshot_of_each_variant_is_up_to_date(name: str, variants: dict[str, Templates]) -> None:
     committed = json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert template.merge(variants[name]) == committed, "run `make snapshots` and commit tests/infra/snapshots/"
+    assert template_files.merge(variants[name]) == committed, "run `make snapshots` and commit tests/infra/snapshots/"
 
 
 def test_there_is_no_snapshot_without_a_variant() -> None:
@@ -35,18 +36,18 @@ def test_there_is_no_snapshot_without_a_variant() -> None:
 
 
 def test_the_configuration_page_is_up_to_date() -> None:
-    committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
-    assert reference_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
+    committed = (ROOT / template_files.CONFIGURATION).read_text(encoding="utf-8")
+    assert configuration_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
 
 
-@pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_every_default_on_the_configuration_page_can_be_copied(part: type) -> None:
-    defaults = [row.rsplit(" | ", 2)[1].strip("`") for row in list(reference_page.table(part))[2:]]
+    defaults = [row.rsplit(" | ", 2)[1].strip("`") for row in list(configuration_page.table(part))[2:]]
     for option, default in zip(options_of(part).values(), defaults, strict=True):
         assert default == "required" or option.metadata["parse"](json.loads(default)) == option.default, option.name
 
 
-@pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_the_configuration_page_says_which_options_accept_null(part: type) -> None:
     for option in options_of(part).values():
         if "null" in option.metadata["takes"]:
@@ -63,8 +64,8 @@ def test_no_template_holds_a_secret(templates: Templates, variants: dict[str, Te
 
 
 def test_the_command_and_the_tests_use_the_same_files() -> None:
-    assert (ROOT / template.REFERENCE, ROOT / template.COMMITTED) == (REFERENCE, COMMITTED)
-    assert ROOT / template.SNAPSHOTS == SNAPSHOTS
+    assert (ROOT / template_files.REFERENCE, ROOT / template_files.COMMITTED) == (REFERENCE, COMMITTED)
+    assert ROOT / template_files.SNAPSHOTS == SNAPSHOTS
 
 
 def test_synthesizing_twice_gives_the_same_template(
@@ -75,24 +76,24 @@ def test_synthesizing_twice_gives_the_same_template(
 
 def test_no_resource_is_lost_when_stacks_are_merged(templates: Templates) -> None:
     count = sum(len(t["Resources"]) for t in templates.values())
-    assert len(template.merge(templates)["Resources"]) == count
+    assert len(template_files.merge(templates)["Resources"]) == count
 
 
 def test_stacks_that_share_a_name_cannot_be_merged() -> None:
     stack = {"Resources": {"Table": {"Type": "T"}}, "Outputs": {}}
     with pytest.raises(ValueError, match="Table"):
-        template.merge({"one": stack, "two": stack})
+        template_files.merge({"one": stack, "two": stack})
 
 
 def test_changes_are_listed_by_resource() -> None:
     old = {"Resources": {"A": {"Type": "T", "Properties": 1}, "B": {"Type": "T"}}, "Outputs": {"O": {"Value": 1}}}
     new = {"Resources": {"A": {"Type": "T", "Properties": 2}, "C": {"Type": "T"}}, "Outputs": {"O": {"Value": 1}}}
-    assert template.changes(old, new) == ["changed  A (T)", "removed  B (T)", "added    C (T)"]
+    assert template_files.changes(old, new) == ["changed  A (T)", "removed  B (T)", "added    C (T)"]
 
 
 def test_refreshing_an_unchanged_template_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = {"Resources": {"A": {"Type": "T"}}, "Outputs": {}}
-    template.refresh(tmp_path / "template.json", new)
+    template_files.refresh(tmp_path / "template.json", new)
     assert "1 changes" in capsys.readouterr().out
-    template.refresh(tmp_path / "template.json", new)
+    template_files.refresh(tmp_path / "template.json", new)
     assert capsys.readouterr().out == ""

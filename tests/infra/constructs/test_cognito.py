@@ -8,6 +8,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.commands import template
+from tests.infra import template_files
 from tests.infra.conftest import StackOf
 
 POOL = "AWS::Cognito::UserPool"
@@ -61,7 +62,7 @@ def test_an_existing_pool_is_configured_with_the_host_that_issues_its_tokens(api
 def test_with_self_sign_up_concurrency_is_capped(context: dict[str, Any], tmp_path: Path) -> None:
     pool = {"domain_prefix": "my-chat", "callback_urls": ["https://www.example.org/"], "self_sign_up": True}
     options = {"auth": {"cognito": pool}, "quotas": {"stage_tokens_per_day": 400_000}}
-    templates = template.synthesize(template.variant(context, "open", options), outdir=tmp_path)
+    templates = template.synthesize(template_files.variant(context, "open", options), outdir=tmp_path)
     api = Template.from_json(templates["chatkit-open-api"])
     api.has_resource_properties("AWS::Lambda::Function", {"ReservedConcurrentExecutions": 50})
     users = Template.from_json(templates["chatkit-open-data"])

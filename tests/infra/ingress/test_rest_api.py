@@ -8,6 +8,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from infra.commands import template
+from tests.infra import template_files
 from tests.infra.conftest import StackOf
 
 METHOD = "AWS::ApiGateway::Method"
@@ -83,7 +84,7 @@ def test_an_enabled_access_log_records_ip_addresses_but_no_query_strings(rest: T
 
 
 def test_by_default_api_gateway_logs_nothing(context: dict[str, Any], tmp_path: Path) -> None:
-    variant = template.variant(context, "plain", {"front_door": "apigw"})
+    variant = template_files.variant(context, "plain", {"front_door": "apigw"})
     plain = Template.from_json(template.synthesize(variant, outdir=tmp_path)["chatkit-plain-api"])
     [stage] = plain.find_resources("AWS::ApiGateway::Stage").values()
     assert "AccessLogSetting" not in stage["Properties"]

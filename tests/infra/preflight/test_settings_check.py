@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from infra.commands import deploy, template
+from infra.commands import deploy
 from infra.errors import ConfigError
 from infra.preflight.settings_check import stage_of
+from tests.infra import template_files
 from tests.infra.conftest import VARIANTS
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -23,7 +24,7 @@ def _faults(**options: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_stage_with_a_committed_template_would_start(name: str, context: dict[str, Any]) -> None:
-    assert stage_of(template.variant(context, name, VARIANTS[name])).stage == name
+    assert stage_of(template_files.variant(context, name, VARIANTS[name])).stage == name
 
 
 def test_an_unknown_setting_suggests_the_nearest_name() -> None:

@@ -10,9 +10,9 @@ from aws_cdk import aws_s3 as s3
 from cdk_nag import AwsSolutionsChecks, NagPack, ServerlessChecks
 
 from infra.app import add_stage
-from infra.commands.template import variant
 from infra.stage.config import StageConfig
 from tests.infra.conftest import VARIANTS
+from tests.infra.template_files import variant
 
 PACKS: list[Callable[[App], NagPack]] = [AwsSolutionsChecks, ServerlessChecks]
 

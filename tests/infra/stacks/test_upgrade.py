@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra.commands import record_release, template
 from infra.stage.config import StageConfig
-from tests.infra import replacements
+from tests.infra import releases, template_files
 from tests.infra.conftest import Templates
 
 RELEASED = json.loads((Path(__file__).parents[1] / "released.json").read_text(encoding="utf-8"))
@@ -19,8 +18,8 @@ RELEASED = json.loads((Path(__file__).parents[1] / "released.json").read_text(en
 
 @pytest.mark.parametrize("name", RELEASED["identities"])
 def test_no_data_and_no_url_is_replaced(name: str, templates: Templates, variants: dict[str, Templates]) -> None:
-    now = record_release.identities(template.merge(templates if name == "reference" else variants[name]))
-    assert replacements.replaced(RELEASED["identities"][name], now) == []
+    now = releases.identities(template_files.merge(templates if name == "reference" else variants[name]))
+    assert releases.replaced(RELEASED["identities"][name], now) == []
 
 
 def test_a_stage_of_the_last_release_can_still_be_parsed() -> None:
@@ -31,10 +30,10 @@ def test_a_stage_of_the_last_release_can_still_be_parsed() -> None:
 def test_a_changed_or_missing_table_is_reported() -> None:
     before = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["pk"]}}
     after = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["id"]}}
-    assert replacements.replaced(before, after) == [
+    assert releases.replaced(before, after) == [
         "Table (AWS::DynamoDB::GlobalTable) would be replaced: KeySchema changed"
     ]
-    assert replacements.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
+    assert releases.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
 
 
 def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation: str = "Dynamic") -> dict[str, Any]:
@@ -60,4 +59,4 @@ def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation:
 def test_a_conditional_replacement_depends_on_the_resource_that_causes_it(
     changes: dict[str, Any], replaced: set[str]
 ) -> None:
-    assert replacements.replaced_by(changes) == replaced
+    assert releases.replaced_by(changes) == replaced

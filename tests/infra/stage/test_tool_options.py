@@ -12,6 +12,7 @@ from infra.errors import ConfigError
 from infra.preflight.settings_check import stage_of
 from infra.stage.config import StageConfig
 from infra.stage.environment import ResourceNames, variables
+from tests.infra import template_files
 from tests.infra.conftest import StackOf
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -153,7 +154,9 @@ def test_the_role_has_exactly_the_stages_policy_and_may_read_exactly_its_secrets
 
 
 def test_no_secret_is_in_the_template(tmp_path: Path, context: dict[str, Any]) -> None:
-    templates = template.synthesize(template.variant(context, "dev", {"secrets": ["shop-api-key"]}), outdir=tmp_path)
+    templates = template.synthesize(
+        template_files.variant(context, "dev", {"secrets": ["shop-api-key"]}), outdir=tmp_path
+    )
     [function] = Template.from_json(templates["chatkit-dev-api"]).find_resources("AWS::Lambda::Function").values()
     env = function["Properties"]["Environment"]["Variables"]
     assert {name for name in env if "SECRET" in name} == {"CHAT_SECRETS"}

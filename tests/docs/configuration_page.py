@@ -76,7 +76,7 @@ def table(cls: type) -> Iterator[str]:
         yield f"| `{name}` | {takes} | {_default(option)} | {_sentence(option.metadata['doc'])} |"
 
 
-def _default(option: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type
+def _default(option: Any) -> str:
     if option.default is MISSING:
         return "required"
     is_empty_object = option.default == () and option.metadata["takes"].startswith("object")

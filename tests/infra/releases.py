@@ -1,7 +1,7 @@
 """Records a release's logical ids and immutable properties, so that tests find upgrades that would replace resources.
 
 CloudFormation replaces a resource whose logical id or immutable properties change: the table would be empty, the URL
-different. Run `python -m infra.commands.record_release` when a version is tagged; the tests of the next release compare
+different. Run `python -m tests.infra.releases` when a version is tagged; the tests of the next release compare
 with it.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.commands import template
+from tests.infra import template_files
 
 RECORD = Path("tests/infra/released.json")
 TEMPLATES = Path("tests/infra/released")
@@ -32,6 +33,9 @@ IDENTITY: dict[str, tuple[str, ...]] = {
     "AWS::CloudFront::Distribution": (),
 }
 
+# "Update requires: No interruption" in the same reference; the local AWS says "Conditionally" of what it does not know.
+IN_PLACE = {("AWS::S3::Bucket", "CorsConfiguration")}
+
 Identities = dict[str, dict[str, Any]]
 
 
@@ -44,20 +48,52 @@ def identities(template: Mapping[str, Any]) -> Identities:
     }
 
 
+def replaced(before: Identities, after: Identities) -> list[str]:
+    """One line for each resource that a deployment of `after` over `before` would replace or remove."""
+    lines = []
+    for name, identity in sorted(before.items()):
+        if name not in after:
+            lines.append(f"{name} ({identity['Type']}) is gone")
+        else:
+            changed = [key for key, value in identity.items() if after[name].get(key) != value]
+            lines += [f"{name} ({identity['Type']}) would be replaced: {key} changed" for key in changed]
+    return lines
+
+
+def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The logical ids that a change set (its ResourceChanges, by id) replaces or removes.
+
+    What it calls conditional hangs on what a property refers to: it is replaced if that is, or if nothing more is said.
+    """
+
+    def is_replaced(name: str) -> bool:
+        change = changes.get(name, {"Action": "None"})
+        if change["Action"] == "Remove" or change.get("Replacement") == "True":
+            return True
+        return change.get("Replacement") == "Conditional" and any(
+            is_replaced(detail.get("CausingEntity", "").partition(".")[0]) or detail["Evaluation"] == "Static"
+            for detail in change["Details"]
+            if detail["Target"]["RequiresRecreation"] != "Never"
+            and (change.get("ResourceType"), detail["Target"].get("Name")) not in IN_PLACE
+        )
+
+    return {name for name in changes if is_replaced(name)}
+
+
 def record() -> None:
     """Write this release's identities, and the templates of a stage with only the required options."""
-    reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
+    reference = json.loads(template_files.REFERENCE.read_text(encoding="utf-8"))
     previous = json.loads(RECORD.read_text(encoding="utf-8"))
     kinds = {"reference": reference} | {
-        name: template.variant(reference, name, options)
-        for name, options in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
+        name: template_files.variant(reference, name, options)
+        for name, options in json.loads(template_files.VARIANTS.read_text(encoding="utf-8")).items()
     }
     with tempfile.TemporaryDirectory() as folder:
         recorded = {
-            name: identities(template.merge(template.synthesize(context, outdir=Path(folder, name))))
+            name: identities(template_files.merge(template.synthesize(context, outdir=Path(folder, name))))
             for name, context in kinds.items()
         }
-        plain = template.synthesize(template.variant(reference, STAGE, {}), outdir=Path(folder, STAGE))
+        plain = template.synthesize(template_files.variant(reference, STAGE, {}), outdir=Path(folder, STAGE))
     with Path("pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]
     _write(RECORD, {"release": version, "stages": previous["stages"], "identities": recorded})

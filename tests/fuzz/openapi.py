@@ -1,10 +1,9 @@
-"""What the app takes, as an OpenAPI document: `python -m lambda_src.dev.openapi` prints it. Not part of the zip.
+"""The requests that the app accepts, as an OpenAPI document.
 
-The routes are the app's own. Their bodies are read as bytes, limited before they are parsed, and their paths from the
-request, so FastAPI knows no shape of them: it is put in here, from the types that parse them.
+The routes are the app's own. It reads bodies as bytes, to limit them before they are parsed, so FastAPI does not know
+their shape: this module adds it, from the types that parse them.
 """
 
-import json
 import re
 import warnings
 from typing import Any
@@ -15,13 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
-from lambda_src.auth import GuestTokens
-from lambda_src.composition.app import Parts, build_app, runner
-from lambda_src.composition.aws import Clients
-from lambda_src.composition.stores import build_store
 from lambda_src.http.request_parsing import Adopt, Guest, Stop
-from lambda_src.rotating_secret import Secret
-from lambda_src.settings import Settings
 
 REFERENCES = "#/components/schemas/{model}"
 JSON = "application/json"
@@ -84,17 +77,3 @@ def _body(path: str, schemas: dict[str, Any]) -> dict[str, Any]:
 def _refused() -> dict[str, Any]:
     reference = {"$ref": REFERENCES.format(model="Error")}
     return {"description": "what is wrong, in a sentence", "content": {JSON: {"schema": reference}}}
-
-
-def main() -> None:
-    """Print the document of an app that has every route: one with guests."""
-    settings = Settings(store="memory")
-    store, ledger = build_store(settings, Clients())
-    tokens = GuestTokens(Secret(str))
-    config = runner(settings)
-    app = build_app(settings, store, ledger, Parts(authenticate=tokens, build_run_config=config, guest_tokens=tokens))
-    print(json.dumps(document(app), indent=1))
-
-
-if __name__ == "__main__":
-    main()
