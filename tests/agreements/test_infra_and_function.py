@@ -197,7 +197,7 @@ def test_the_function_url_streams_as_the_runtime_does() -> None:
     assert [url["InvokeMode"] for url in resources("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
 
 
-def test_ministack_runs_in_its_own_environment_so_that_it_pins_nothing_of_ours() -> None:
+def test_ministack_has_its_own_environment_and_pins_none_of_our_packages() -> None:
     assert local_aws.PYTHON == local_cloud.PYTHON
     assert local_cloud.PYTHON.is_file(), "make setup installs it"
     assert find_spec("ministack") is None

@@ -16,7 +16,7 @@ RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)  # shar
 
 
 class Issuer:
-    """IssuerKeys calls `fetch`; `token` is what a browser would send. Signs with ES256, publishes an RSA key too."""
+    """A fake issuer: IssuerKeys calls `fetch`, browsers send `token`. Signs with ES256; also publishes an RSA key."""
 
     def __init__(self, url: str = ISSUER) -> None:
         self.url = url

@@ -96,7 +96,7 @@ async def test_a_corrected_key_is_read_again_whatever_the_status_of_the_refusal(
     assert seen == ["Bearer wrong", "Bearer right"]
 
 
-async def test_if_the_key_cannot_be_read_again_the_vendors_answer_stands() -> None:
+async def test_if_the_key_cannot_be_read_again_the_vendors_answer_is_used() -> None:
     def unreadable() -> str:
         raise OSError("not now")
 

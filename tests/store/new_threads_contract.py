@@ -28,8 +28,8 @@ async def claim(store: Any, turn_id: str = TURN) -> None:
 async def begin(store: Any, *, thread_id: str = "thr_1", text: str = "hello") -> bool:
     """Start a thread of Ada's with the message msg_1."""
     message = message_of("msg_1", text, thread_id=thread_id)
-    begun: bool = await store.begin_thread(thread_of(thread_id), message, beginning())
-    return begun
+    is_stored: bool = await store.begin_thread(thread_of(thread_id), message, beginning())
+    return is_stored
 
 
 async def _save(store: Any) -> None:

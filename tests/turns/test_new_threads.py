@@ -146,8 +146,8 @@ class LateStore:
         self._shared.time.now_s += UNBEGUN_S + 1
         self.others.append(self._shared.time.start(self._other.answered(HI, named=NAMED)))
         await self._shared.time.settle()
-        begun: bool = await self._store.begin_thread(*args, **kwargs)
-        return begun
+        is_stored: bool = await self._store.begin_thread(*args, **kwargs)
+        return is_stored
 
 
 async def test_a_request_whose_key_another_claimed_meanwhile_does_not_start(shared: SharedTable) -> None:
