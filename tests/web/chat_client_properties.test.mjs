@@ -1,5 +1,5 @@
-// The helper beside a model of it, driven at random: 400 pages of 40 steps each. A failure names its seed;
-// SEED=... runs that page alone. What must hold is written once, in `agree`.
+// Property tests of chat-client.js against a model of it: 400 pages with 40 random steps each. A failure names its seed,
+// and SEED=... runs only that page. `checkInvariants` has the properties.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chatClient } from "../../web/src/chat-client.js";
@@ -10,7 +10,7 @@ const STEPS = 40;
 const ATTACH_FOR_MS = 60_000;
 const settle = async () => { for (let n = 0; n < 12; n++) await new Promise(setImmediate); };
 
-/** Numbers that look random and are the same for a seed (mulberry32). */
+/** A seeded random number generator (mulberry32). */
 function random(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -20,16 +20,16 @@ function random(seed) {
   };
 }
 
-/** A page, its server, and what each stream should have led to. */
+/** A page, its server, and the expected outcome of each stream. */
 class Page {
   constructor(seed, timers) {
     this.timers = timers;
     this.next = random(seed);
     this.document = { visibilityState: "visible" };
     this.streams = []; // { body, turn, answered, state, abort, sent, got }
-    this.stopped = new Set(); // turns that the server was told to stop
-    this.toStop = new Set(); // turns that it should have been told to
-    this.broken = new Map(); // body -> { turn, at }: the model of what may be asked for again
+    this.stopped = new Set(); // turns for which the server got a Stop
+    this.toStop = new Set(); // turns for which it should have got a Stop
+    this.broken = new Map(); // body -> { turn, at }: requests whose retry attaches to the turn
     this.chat = chatClient({ url: URL_, getToken: () => null, fetch: (url, init) => this.serve(url, init), document: this.document });
   }
 
@@ -48,7 +48,7 @@ class Page {
       stream.fail = reject;
       init.signal.addEventListener("abort", () => {
         reject(init.signal.reason);
-        try { stream.controller?.error(init.signal.reason); } catch { /* it ended */ }
+        try { stream.controller?.error(init.signal.reason); } catch { /* already closed */ }
       });
     });
   }
@@ -70,8 +70,8 @@ class Page {
     }).catch(() => { stream.saw = "failure"; });
     await settle();
     assert.match(stream.turn, /^[A-Za-z0-9_-]{16,64}$/);
-    if (before && Date.now() - before.at < ATTACH_FOR_MS) assert.equal(stream.turn, before.turn, "it attaches");
-    else assert.equal(this.streams.filter(({ turn }) => turn === stream.turn).length, 1, "a turn of its own");
+    if (before && Date.now() - before.at < ATTACH_FOR_MS) assert.equal(stream.turn, before.turn, "a retry must attach to its turn");
+    else assert.equal(this.streams.filter(({ turn }) => turn === stream.turn).length, 1, "any other request must be a new turn");
   }
 
   answer() {
@@ -119,7 +119,7 @@ class Page {
   }
 
   abort() {
-    const stream = this.pick(this.streams); // also those that ended: the signal fires then, too
+    const stream = this.pick(this.streams); // including ended streams, because their signals fire too
     if (!stream || stream.abort.signal.aborted) return;
     if (stream.state === "open" && this.document.visibilityState === "hidden") this.break_(stream);
     else if (stream.state === "open") {
@@ -133,57 +133,57 @@ class Page {
   show() { this.document.visibilityState = "visible"; }
   wait() { this.timers.tick(this.pick([1_000, 30_000, 59_999, 60_000])); }
 
-  agree() {
-    assert.deepEqual(this.stopped, this.toStop, "exactly what people stopped is stopped");
-    for (const { got, sent } of this.streams) assert.ok(sent.startsWith(got), "what streams passes unchanged");
+  checkInvariants() {
+    assert.deepEqual(this.stopped, this.toStop, "exactly the turns that the user stopped must be stopped");
+    for (const { got, sent } of this.streams) assert.ok(sent.startsWith(got), "the stream must be passed through unchanged");
   }
 }
 
 const STEPS_OF_A_PAGE = ["send", "send", "answer", "answer", "answer", "chunk", "chunk", "chunk", "end", "cut", "abort", "abort", "hide", "show", "show", "wait"];
 
-test("no order of sends, answers, cuts, Stops and hidden tabs stops what nobody stopped, or runs a turn twice", async (t) => {
+test("no sequence of requests, responses, cuts, Stops and hidden tabs stops a turn by mistake or runs it twice", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
   const seeds = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: PAGES }, (_, n) => n + 1);
-  const seen = { stopped: 0, attached: 0 };
+  const counts = { stopped: 0, attached: 0 };
   for (const seed of seeds) {
     const page = new Page(seed, t.mock.timers);
     try {
       for (let step = 0; step < STEPS; step++) {
         await page[page.pick(STEPS_OF_A_PAGE)]();
         await settle();
-        page.agree();
+        page.checkInvariants();
       }
     } catch (error) {
       error.message = `SEED=${seed}: ${error.message}`;
       throw error;
     }
-    seen.stopped += page.stopped.size;
-    seen.attached += page.streams.length - new Set(page.streams.map(({ turn }) => turn)).size;
+    counts.stopped += page.stopped.size;
+    counts.attached += page.streams.length - new Set(page.streams.map(({ turn }) => turn)).size;
   }
-  if (!process.env.SEED) for (const [what, times] of Object.entries(seen)) assert.ok(times > PAGES / 4, `${what} was hardly tried: ${times}`);
+  if (!process.env.SEED) for (const [kind, times] of Object.entries(counts)) assert.ok(times > PAGES / 4, `too few turns were ${kind}: ${times}`);
 });
 
-// Tokens: beside a clock that is wrong by up to two hours, an issuer that fails, and tokens of all lives.
+// Tokens: with a clock that is off by up to two hours, an issuer that fails, and tokens of different lifetimes.
 
-test("no life of a token, clock or issuer leads to a third try, to two renewals at once, or to a 401 that a renewal would have spared", async (t) => {
+test("no token lifetime, clock skew or issuer failure causes a third attempt, concurrent renewals or an avoidable 401", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
   for (let seed = 1; seed <= PAGES; seed++) {
     const next = random(seed);
-    const skew = next() < 0.5 ? 0 : Math.floor((next() - 0.5) * 4 * 3_600_000); // the server's clock beside ours, in ms
+    const skew = next() < 0.5 ? 0 : Math.floor((next() - 0.5) * 4 * 3_600_000); // the server's clock minus ours, in ms
     const life = [20_000, 300_000, 3_600_000][Math.floor(next() * 3)];
-    const now = () => Date.now() + skew; // the server's, and the issuer's
-    let [asking, tries, kept, down] = [0, 0, null, false];
+    const now = () => Date.now() + skew; // the clock of server and issuer
+    let [pending, attempts, current, down] = [0, 0, null, false];
     const mint = () => `e30.${Buffer.from(JSON.stringify({ exp: Math.floor((now() + life) / 1000), n: next() })).toString("base64url")}.x`;
     const isGood = (token) => token !== null && JSON.parse(atob(token.split(".")[1])).exp * 1000 > now() - 60_000;
     const getToken = async ({ renew }) => {
-      assert.equal(++asking, 1, `seed ${seed}: one renewal serves all`);
+      assert.equal(++pending, 1, `seed ${seed}: renewals must not be concurrent`);
       await new Promise(setImmediate);
-      asking -= 1;
+      pending -= 1;
       if (down) throw new Error("the issuer is down");
-      return (kept = renew || kept === null ? mint() : kept);
+      return (current = renew || current === null ? mint() : current);
     };
     const fetch = async (_url, init) => {
-      tries += 1;
+      attempts += 1;
       const token = new Headers(init.headers).get("authorization")?.slice(7) ?? null;
       return Response.json({}, { status: isGood(token) ? 200 : 401 });
     };
@@ -191,10 +191,10 @@ test("no life of a token, clock or issuer leads to a third try, to two renewals 
     for (let step = 0; step < STEPS; step++) {
       t.mock.timers.tick(Math.floor(next() * 120_000));
       down = next() < 0.2;
-      tries = 0;
+      attempts = 0;
       const requests = 1 + Math.floor(next() * 3);
       const answers = await Promise.allSettled(Array.from({ length: requests }, () => send(URL_, { method: "POST", body: "{}" })));
-      assert.ok(tries <= 2 * requests, `seed ${seed}: a third try`);
+      assert.ok(attempts <= 2 * requests, `seed ${seed}: a third attempt`);
       if (!down) assert.deepEqual(answers.map(({ value }) => value?.status), Array(requests).fill(200), `seed ${seed}, step ${step}`);
     }
   }

@@ -1,4 +1,4 @@
-// A client of the helper on a server that answers as the test says, while time stands still. Has no tests of its own.
+// Support for the chat_client_*.test.mjs suites: a chat client with a scripted server and mocked timers. Has no tests.
 import { chatClient } from "../../web/src/chat-client.js";
 
 export const URL_ = "https://chat.test/chatkit";
@@ -8,7 +8,7 @@ export const settle = async () => { for (let n = 0; n < 30; n++) await new Promi
 export const visible = () => ({ visibilityState: "visible" });
 
 let timers;
-/** For `beforeEach`: waits pass when the test lets them, nobody sleeps. */
+/** For `beforeEach`: mocks timers, so that time passes only when a test calls `tick` or `passing`. */
 export const stopTheClock = (t) => {
   timers = t.mock.timers;
   timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
@@ -16,15 +16,15 @@ export const stopTheClock = (t) => {
 export const tick = (ms) => timers.tick(ms);
 export const passing = async (ms) => { await settle(); tick(ms); await settle(); };
 
-/** A client of a server that answers with what `route(path, init, n)` says; `seen` is what it was sent. */
+/** A client of a server that responds with `route(path, init, n)`, and the list of requests that it received. */
 export function client(route, { document = visible(), ...options } = {}) {
-  const seen = [];
+  const requests = [];
   const fetch = async (url, init = {}) => {
     init.signal?.throwIfAborted();
     const path = new URL(url).pathname;
-    seen.push({ path, url: String(url), headers: new Headers(init.headers), body: init.body, keepalive: init.keepalive });
-    return route(path, init, seen.filter((request) => request.path === path).length);
+    requests.push({ path, url: String(url), headers: new Headers(init.headers), body: init.body, keepalive: init.keepalive });
+    return route(path, init, requests.filter((request) => request.path === path).length);
   };
-  return { seen, chat: chatClient({ url: URL_, fetch, document, ...options }) };
+  return { requests, chat: chatClient({ url: URL_, fetch, document, ...options }) };
 }
-export const to = (seen, path) => seen.filter((request) => request.path === path);
+export const to = (requests, path) => requests.filter((request) => request.path === path);

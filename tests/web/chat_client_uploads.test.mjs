@@ -1,4 +1,4 @@
-// Uploads that break off, meet a busy S3, are refused or given up.
+// Uploads: progress, retries after a lost connection or a busy S3, refusals and cancellation.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { ChatError } from "../../web/src/chat-client.js";
@@ -6,7 +6,7 @@ import { client, passing, settle, stopTheClock } from "./chat_client_scene.mjs";
 
 beforeEach(stopTheClock);
 
-/** XMLHttpRequest, answering each try with the next of `answers`: a status, or "cut". */
+/** A fake XMLHttpRequest that ends each attempt with the next of `answers`: a status, "cut" or "never". */
 function xhr(answers, puts = []) {
   return class {
     upload = {};
@@ -30,20 +30,20 @@ const announced = (_path, init) => JSON.parse(init.body).type === "attachments.c
   ? Response.json({ id: "atc_1", type: "file", name: "a.csv", mime_type: "text/csv", upload_descriptor: DESCRIPTOR })
   : Response.json({});
 const FILE = new File(["a,b\n"], "a.CSV", { type: "application/vnd.ms-excel" });
-const typesOf = (seen) => seen.map((request) => JSON.parse(request.body).type);
+const typesOf = (requests) => requests.map((request) => JSON.parse(request.body).type);
 
-test("a file is announced by the type of its name, sent with the signed headers, and told as it goes", async () => {
+test("a file is created with the type of its extension and uploaded with the signed headers and progress", async () => {
   const [puts, progress] = [[], []];
-  const { chat, seen } = client(announced, { getToken: () => "secret", XMLHttpRequest: xhr([200], puts) });
+  const { chat, requests } = client(announced, { getToken: () => "secret", XMLHttpRequest: xhr([200], puts) });
   const attachment = await chat.upload(FILE, { onProgress: (...sent) => progress.push(sent) });
   assert.deepEqual(attachment, { id: "atc_1", type: "file", name: "a.csv", mime_type: "text/csv" });
-  assert.equal(JSON.parse(seen[0].body).params.mime_type, "text/csv");
+  assert.equal(JSON.parse(requests[0].body).params.mime_type, "text/csv");
   assert.deepEqual(puts.map(({ method, url, headers }) => ({ method, url, headers })), [DESCRIPTOR]);
   assert.deepEqual(progress, [[2, 4], [4, 4]]);
 });
 
-for (const [name, answers] of [["broke off twice", ["cut", "cut", 200]], ["met a busy S3", [503, 200]], ["landed, its answer lost", ["cut", 412]]]) {
-  test(`an upload that ${name} is tried again and succeeds`, async () => {
+for (const [name, answers] of [["broke off twice", ["cut", "cut", 200]], ["met a busy S3", [503, 200]], ["succeeded without a response", ["cut", 412]]]) {
+  test(`an upload that ${name} is retried and succeeds`, async () => {
     const { chat } = client(announced, { XMLHttpRequest: xhr(answers) });
     const done = chat.upload(FILE);
     for (let n = 0; n < 3; n++) await passing(2_000);
@@ -52,33 +52,33 @@ for (const [name, answers] of [["broke off twice", ["cut", "cut", 200]], ["met a
   });
 }
 
-test("an upload that S3 refuses is not tried again, and its attachment is taken back", async () => {
-  const { chat, seen } = client(announced, { XMLHttpRequest: xhr([403]) });
+test("an upload that S3 refuses is not retried, and its attachment is deleted", async () => {
+  const { chat, requests } = client(announced, { XMLHttpRequest: xhr([403]) });
   await assert.rejects(chat.upload(FILE), (error) => error instanceof ChatError && error.status === 403);
   await settle();
-  assert.deepEqual(typesOf(seen), ["attachments.create", "attachments.delete"]);
+  assert.deepEqual(typesOf(requests), ["attachments.create", "attachments.delete"]);
 });
 
-test("an upload can be given up, and its attachment is taken back", async () => {
-  const give = new AbortController();
-  const { chat, seen } = client(announced, { XMLHttpRequest: xhr(["never"]) });
-  const done = chat.upload(FILE, { signal: give.signal });
+test("an upload can be canceled, and its attachment is deleted", async () => {
+  const cancel = new AbortController();
+  const { chat, requests } = client(announced, { XMLHttpRequest: xhr(["never"]) });
+  const done = chat.upload(FILE, { signal: cancel.signal });
   const refused = assert.rejects(done, { name: "AbortError" });
   await settle();
-  give.abort();
+  cancel.abort();
   await refused;
   await settle();
-  assert.deepEqual(typesOf(seen), ["attachments.create", "attachments.delete"]);
+  assert.deepEqual(typesOf(requests), ["attachments.create", "attachments.delete"]);
 });
 
-test("a file that the server does not take is never sent", async () => {
+test("a file that the server refuses is never uploaded", async () => {
   const puts = [];
   const { chat } = client(() => Response.json({ error: "too_large", message: "Too large." }, { status: 413 }), { XMLHttpRequest: xhr([], puts) });
   await assert.rejects(chat.upload(FILE), { message: "Too large.", code: "too_large" });
   assert.equal(puts.length, 0);
 });
 
-test("ChatKit's own upload that S3 has already is a success, any other 412 is not", async () => {
+test("a 412 for ChatKit's own upload means that S3 has the file; any other 412 is an error", async () => {
   const { chat } = client(() => new Response(null, { status: 412 }));
   const put = (headers) => chat.fetch("https://bucket.test/pending/x", { method: "PUT", body: "x", headers });
   assert.equal((await put({ "if-none-match": "*" })).status, 200);

@@ -1,6 +1,6 @@
-"""A browser, the page in it, and servers behind it. The browser is the system's: `make browser` installs one.
+"""Fixtures for browser tests: Chromium, the chat page, and servers behind it. `make browser` installs a browser.
 
-Where there is none these tests are skipped, and the run ends with a line that says so. In CI they fail.
+Without a browser these tests are skipped, and the summary of the run says so. In CI they fail.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from tests.web.chat_page import ChatPage
 from tests.web.echo import parts
 
 ROOT = Path(__file__).parents[2]
-expect.set_options(timeout=20_000)  # a busy machine; nothing waits as long where all is well
-# The headless shell first: it needs a third of the CPU time, and is what Playwright itself takes for headless runs.
+expect.set_options(timeout=20_000)  # for a busy machine; a passing test never waits this long
+# The headless shell comes first: it needs a third of the CPU time, and is Playwright's own choice for headless runs.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 GUESTS = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn:browser-tests"}
-MISSING = f"NO BROWSER: none of {', '.join(BROWSERS)} is here. `make browser` brings one."
+MISSING = f"NO BROWSER: none of {', '.join(BROWSERS)} is installed. `make browser` installs one."
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]  # root in a container has no sandbox
 ISSUER = "https://issuer.test"
 HOSTED = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": f"{ISSUER}/", "CHAT_AUTH_AUDIENCE": "chat"}
@@ -47,7 +47,7 @@ PEOPLE = HOSTED | {"CHAT_AUTH_CLIENT_ID": "page"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """No browser is no small matter: say it where nobody overlooks it."""
+    """If tests were skipped for lack of a browser, say so prominently."""
     skipped = terminalreporter.stats.get("skipped", [])
     if any("NO BROWSER" in str(report.longrepr) for report in skipped):
         terminalreporter.write_sep("!", "THE PAGE WAS NOT TESTED IN A BROWSER", red=True)
@@ -55,10 +55,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def find_chromium(env: Mapping[str, str] = os.environ) -> str:
-    """The path of a Chromium on PATH. Without one the test is skipped, loudly (above); in CI it fails."""
+    """The path of a Chromium on PATH. Without one the test is skipped with a notice (see above); in CI it fails."""
     for name in BROWSERS:
-        if found := shutil.which(name, path=env.get("PATH")):
-            return found
+        if path := shutil.which(name, path=env.get("PATH")):
+            return path
     if env.get("CI"):
         pytest.fail(MISSING, pytrace=False)
     pytest.skip(MISSING)
@@ -72,23 +72,23 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page that is served, as its sources are now. Built once in a run: the others would see it replaced."""
+    """The folder of the page, built from the current sources once per run: a rebuild would disturb other workers."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
-    mark = tmp_path_factory.getbasetemp().parent / f"page-{run}"
-    with mark.open("a+") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        if mark.stat().st_size == 0:
+    marker = tmp_path_factory.getbasetemp().parent / f"page-{run}"
+    with marker.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if marker.stat().st_size == 0:
             done = subprocess.run(
                 [sys.executable, "-m", "infra.bundle.web_page"], cwd=ROOT, capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
-            one_at_a_time.write("built")
+            lock.write("built")
     return ROOT / "lambda_src" / "web"
 
 
-@pytest.fixture(scope="package")  # not longer: while it lives, no test of another suite can run a loop of its own
+@pytest.fixture(scope="package")  # while it is open, tests of other packages cannot run their own event loops
 def browser(chromium: str, built: Path) -> Iterator[Browser]:
-    """One for all tests; each has a context of its own."""
+    """The browser for all tests. Each test has its own context."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -100,41 +100,40 @@ def browser(chromium: str, built: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`make dev FLAGS=--showcase`, which lets in the examples' pages: its URL."""
+    """The URL of `make dev FLAGS=--showcase`, which also admits the pages of the examples."""
     flags = ["--showcase", "--origin", "http://localhost:*", "--origin", "http://127.0.0.1:*"]
-    with made(tmp_path_factory.mktemp("dev"), *flags) as (url, said):
+    with make_dev(tmp_path_factory.mktemp("dev"), *flags) as (url, printed):
         yield url
-    written = "".join(said)
-    assert "threads." in written, "make dev names each request, and none was heard of"
-    assert not (told := content_markers.leaked_markers([("make dev's stdout", written)])), (
-        f"make dev told what was sent: {told}"
-    )
+    written = "".join(printed)
+    assert "threads." in written, "make dev must log each request"
+    leaked = content_markers.leaked_markers([("make dev's stdout", written)])
+    assert not leaked, f"make dev logged message content: {leaked}"
 
 
 @contextmanager
-def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
-    """`make dev` with these flags: its URL, and what it printed, once it has ended."""
+def make_dev(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
+    """Run `make dev` with these flags; yield its URL and the lines that it printed, which are complete once it ends."""
     with subprocess.Popen(
         [
             *(sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags),
-            *("--managed", "16", "--no-cancel"),  # one process, in which turns go on as in an on-demand function
+            *("--managed", "16", "--no-cancel"),  # one process, in which turns continue as in an on-demand function
         ],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
         env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        printed = ""
+        output = ""
         for line in process.stdout:
-            printed += line
+            output += line
             if "Ctrl-C stops everything" in line:
                 break
-        found = re.search(r"http://127\.0\.0\.1:\d+", printed)
-        assert found is not None, printed
-        said: list[str] = []
-        reader = threading.Thread(target=lambda: said.extend(process.stdout or ()))  # a full pipe would stop it
+        match = re.search(r"http://127\.0\.0\.1:\d+", output)
+        assert match is not None, output
+        printed: list[str] = []
+        reader = threading.Thread(target=lambda: printed.extend(process.stdout or ()))  # a full pipe would block it
         reader.start()
         try:
-            yield f"{found[0]}/", said
+            yield f"{match[0]}/", printed
         finally:
             process.send_signal(signal.SIGINT)
             reader.join()
@@ -142,13 +141,14 @@ def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
 
 @contextmanager
 def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler") -> Iterator[str]:
-    """A handler (tests/web/page_handlers.py) behind an emulated function URL, in one process: its URL."""
+    """Run a handler (tests/web/page_handlers.py) behind an emulated function URL in one process, and yield the URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> Emulator:
-        switches = Switches(managed=16, cancel_when_caller_leaves=False)  # one process, but an on-demand function
+        # One process that behaves like an on-demand function.
+        switches = Switches(managed=16, cancel_when_caller_leaves=False)
         return await Emulator(handler, env=env, task_root=ROOT, switches=switches).__aenter__()
 
     emulator = asyncio.run_coroutine_threadsafe(start(), loop).result()
@@ -162,18 +162,18 @@ def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler"
 
 
 @contextmanager
-def served_here(env: dict[str, str]) -> Iterator[str]:
-    """The chat of tests/web/echo.py on uvicorn in a thread of this process: its URL.
+def served_in_process(env: dict[str, str]) -> Iterator[str]:
+    """Serve the chat of tests/web/echo.py with uvicorn in a thread of this process, and yield the URL.
 
-    It starts in a tenth of the time that a process of the emulator takes. For tests of the page's own logic, such as
-    signing in; those of streams, Stop and reloads go through the emulator.
+    It starts ten times faster than a process of the emulator. For tests of the page's own logic, such as sign-in;
+    tests of streams, Stop and reloads use the emulator.
     """
     settings = Settings.from_env(env)
     store, ledger = build_store(settings, Clients())
     server = uvicorn.Server(uvicorn.Config(build_app(settings, store, ledger, parts(settings)), log_config=None))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()  # a browser that connects before uvicorn has started waits
+        listener.listen()  # a browser that connects before uvicorn has started must wait
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -185,35 +185,35 @@ def served_here(env: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def guests() -> Iterator[str]:
-    """A server that takes guests."""
+    """A server that admits guests."""
     with served(GUESTS) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def hosted() -> Iterator[str]:
-    """A server whose users are signed in by the site around the page."""
+    """A server whose users are signed in by the surrounding site."""
     with served(HOSTED) as url:
         yield url
 
 
-@pytest.fixture(scope="package")  # no thread of it is left when other suites run
+@pytest.fixture(scope="package")  # so that its thread is gone before other suites run
 def people() -> Iterator[str]:
-    """A server whose users sign in at ISSUER, which tests play in the browser's network."""
-    with served_here(PEOPLE) as url:
+    """A server whose users sign in at ISSUER, which tests fake in the browser's network."""
+    with served_in_process(PEOPLE) as url:
         yield url
 
 
-@pytest.fixture(scope="package")  # no thread of it is left when other suites run
+@pytest.fixture(scope="package")  # so that its thread is gone before other suites run
 def visitors() -> Iterator[str]:
-    """A server that takes guests, who may sign in later."""
-    with served_here(PEOPLE | GUESTS) as url:
+    """A server that admits guests, who may sign in later."""
+    with served_in_process(PEOPLE | GUESTS) as url:
         yield url
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
-    """A tab in a context of its own. Whatever goes wrong in its scripts, or against its policy, fails the test."""
+    """A tab in its own context. A script error or a violation of the page's content security policy fails the test."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 860},
         reduced_motion="reduce",
@@ -223,15 +223,15 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.add_cookies([{"name": "session", "value": MARKERS["cookie"], "url": "http://127.0.0.1"}])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(f"{error}\n{error.stack}"))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
     page.on(
         "console",
-        lambda said: wrong.append(said.text) if said.type == "error" and "load resource" not in said.text else None,
+        lambda line: errors.append(line.text) if line.type == "error" and "load resource" not in line.text else None,
     )
     yield page
     context.close()
-    assert not wrong, "\n".join(wrong)
+    assert not errors, "\n".join(errors)
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def chat(tab: Page, dev: str) -> ChatPage:
 
 
 def sign_in(tab: Page) -> None:
-    """As the site around the page does: a token in the tab's own storage, of somebody who was never there before."""
+    """Sign in a new user as the surrounding site does: with a token in the tab's session storage."""
     claims = {
         "sub": uuid.uuid4().hex,
         "client_id": "page",
@@ -254,12 +254,12 @@ def sign_in(tab: Page) -> None:
 
 @pytest.fixture
 def echo(tab: Page, hosted: str) -> ChatPage:
-    """The page of somebody new, whose assistant says what was said."""
+    """The page of a new user, with an assistant that echoes messages."""
     sign_in(tab)
     return ChatPage(tab, hosted)
 
 
 @pytest.fixture
 def guest(tab: Page, guests: str) -> ChatPage:
-    """The page as a guest, whose assistant says what was said."""
+    """The page of a guest, with an assistant that echoes messages."""
     return ChatPage(tab, guests)

@@ -1,6 +1,6 @@
-"""The chat behind the browser tests that `make dev` cannot show: people who sign in, quotas, answers of any text.
+"""The chat for browser tests that `make dev` cannot cover: signed-in users, quotas, and answers with any text.
 
-The model says what the user said, word by word; "slowly ..." leaves time to stop, leave or reload meanwhile.
+The model echoes the user's message word by word. "slowly ..." leaves time to stop, leave or reload during the answer.
 """
 
 import asyncio
@@ -45,22 +45,22 @@ def answer(question: str) -> int:
 | second | 2 |
 
 """
-CLIENT = "page"  # a client id: whoever names it gets what the issuer of the tests signs
+CLIENT = "page"  # the client ID in the tokens of the fake issuer
 
 
 class Echo(DemoModel):
-    """Says the last thing that the user said. "pay {...}" calls the tool `pay` with these arguments."""
+    """A model that echoes the user's last message. "pay {...}" calls the tool `pay` with these arguments."""
 
     async def stream_response(
         self, system_instructions: str | None, input: str | list[TResponseInputItem], *_: Any, **__: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
-        said = asked(input)
-        output: Output = message_of(said)
-        if said.startswith("pay ") and isinstance(input, list) and input[-1].get("type") != "function_call_output":
-            output = tool_call_of("pay").model_copy(update={"arguments": said.removeprefix("pay ")})
-        for number, event in enumerate(long_answer() if said == LONG else events_of(output)):
+        text = last_user_message(input)
+        output: Output = message_of(text)
+        if text.startswith("pay ") and isinstance(input, list) and input[-1].get("type") != "function_call_output":
+            output = tool_call_of("pay").model_copy(update={"arguments": text.removeprefix("pay ")})
+        for number, event in enumerate(long_answer() if text == LONG else events_of(output)):
             if isinstance(event, r.ResponseTextDeltaEvent):
-                await asyncio.sleep(SLOW_S if said.startswith("slowly") else PAUSE_S)
+                await asyncio.sleep(SLOW_S if text.startswith("slowly") else PAUSE_S)
             event.sequence_number = number
             yield event
 
@@ -79,18 +79,22 @@ def long_answer() -> list[TResponseStreamEvent]:
     size = LONG_CHARS // LONG_DELTAS
     deltas = [first.model_copy(update={"delta": text[at : at + size]}) for at in range(0, LONG_CHARS, size)]
     place = events.index(first)
-    return [*events[:place], *deltas, *(one for one in events[place:] if not isinstance(one, r.ResponseTextDeltaEvent))]
+    return [
+        *events[:place],
+        *deltas,
+        *(event for event in events[place:] if not isinstance(event, r.ResponseTextDeltaEvent)),
+    ]
 
 
-def asked(shown: str | list[TResponseInputItem]) -> str:
-    """The user's last words."""
-    items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
+def last_user_message(model_input: str | list[TResponseInputItem]) -> str:
+    """The text of the user's last message."""
+    items: list[Any] = [{"role": "user", "content": model_input}] if isinstance(model_input, str) else list(model_input)
     content = next(item["content"] for item in reversed(items) if item.get("role") == "user")
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 async def person(authorization: str | None) -> User:
-    """Whoever the tests' issuer signed for; its signature is not what is tested here."""
+    """The user named in the token of the fake issuer. The signature is not verified, because it is not tested here."""
     try:
         claims = jwt.decode((authorization or "").removeprefix("Bearer "), options={"verify_signature": False})
     except jwt.InvalidTokenError:
@@ -101,12 +105,12 @@ async def person(authorization: str | None) -> User:
 
 
 def build_agent() -> Agent[Any]:
-    """The only assistant."""
+    """The agent of the only assistant."""
     return Agent(name="Echo", tools=[pay])
 
 
 def parts(settings: Settings) -> Parts:
-    """The parts of this chat; guests are let in if the settings name their secret."""
+    """The parts of this chat. Guests are admitted if the settings name their secret."""
     guest_tokens = GuestTokens(Secret(lambda: "browser-tests-" * 4)) if settings.guest_secret else None
     return Parts(
         authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),

@@ -1,4 +1,4 @@
-"""The examples as a person uses them: a copy in .local/examples/, npm ci once a lock, a build, a server."""
+"""Installs, builds and serves copies of examples/ in .local/examples/. npm ci runs only if a lock file has changed."""
 
 import os
 import shutil
@@ -15,23 +15,23 @@ from infra.bundle import toolchain
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 COPIES = ROOT / ".local" / "examples"
-MADE = ("node_modules", "dist", ".next", "next-env.d.ts")  # not a part of an example
-ASK_EVERY_S = 0.1
-START_S = 120  # a machine with much else to do
+GENERATED = ("node_modules", "dist", ".next", "next-env.d.ts")  # not part of an example
+POLL_EVERY_S = 0.1
+START_S = 120  # for a busy machine
 
 
 @dataclass(frozen=True)
 class Example:
-    """One of examples/: which settings it reads, how it is built and served."""
+    """One of the examples: the prefix of its settings, and how it is built and served."""
 
     name: str
     prefix: str
-    builds: tuple[tuple[str, ...], ...]  # one after the other: a program of node_modules, and its arguments
+    builds: tuple[tuple[str, ...], ...]  # run in order: a program in node_modules and its arguments
     serve: tuple[str, ...]
 
     @contextmanager
     def at(self, chat_url: str, **env: str) -> Iterator[str]:
-        """Built for the chat there, and served; its own URL."""
+        """Build and serve the example for the chat at `chat_url`, and yield the example's URL."""
         folder = self.installed()
         settings = {f"{self.prefix}CHAT_URL": chat_url, **env}
         for program, *arguments in self.builds:
@@ -41,7 +41,7 @@ class Example:
             yield url
 
     def installed(self) -> Path:
-        """A copy of its files as they are now, with what its lock says."""
+        """The folder of a current copy with the locked packages installed."""
         return installed(EXAMPLES / self.name)
 
 
@@ -51,13 +51,13 @@ NEXT = Example("next", "NEXT_PUBLIC_", ((RUN_NEXT, "build"),), (RUN_NEXT, "start
 
 
 def installed(source: Path) -> Path:
-    """A copy of the npm package there, as its files are now, with the packages that its lock names."""
+    """The folder of a current copy of an npm package with its locked packages installed."""
     copy = COPIES / source.name
     copy.mkdir(parents=True, exist_ok=True)
     for old in copy.iterdir():
-        if old.name not in (*MADE, "installed"):
+        if old.name not in (*GENERATED, "installed"):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*MADE), dirs_exist_ok=True)
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*GENERATED), dirs_exist_ok=True)
     lock, stamp = (copy / "package-lock.json").read_bytes(), copy / "installed"
     if not stamp.is_file() or stamp.read_bytes() != lock:
         run([*toolchain.find_npm(), "ci", "--loglevel=error"], copy)
@@ -66,7 +66,7 @@ def installed(source: Path) -> Path:
 
 
 def run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
-    """Run it to its end; an AssertionError with what it printed when it failed."""
+    """Run a command. If it fails, raise an AssertionError with its output."""
     done = subprocess.run(
         command, cwd=folder, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -74,18 +74,18 @@ def run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) 
 
 
 def environment(env: Mapping[str, str] | None) -> dict[str, str]:
-    """Ours and `env`, with our Node first in PATH."""
+    """Our environment and `env`, with our Node first in PATH."""
     return toolchain.with_node({**os.environ, "NEXT_TELEMETRY_DISABLED": "1", **(env or {})})
 
 
 def tool(program: str) -> list[str]:
-    """The words that start a program of the example's node_modules."""
+    """The command that starts a program in the example's node_modules."""
     return [*toolchain.find_node(), f"node_modules/{program}"]
 
 
 @contextmanager
 def serving(command: list[str], folder: Path, port: int, env: Mapping[str, str]) -> Iterator[str]:
-    """The example on http://localhost:`port`, until the block is left."""
+    """Serve the example on http://localhost:`port` until the block ends."""
     log = folder / "server.log"
     with (
         log.open("wb") as output,
@@ -93,17 +93,17 @@ def serving(command: list[str], folder: Path, port: int, env: Mapping[str, str])
     ):
         try:
             until = time.monotonic() + START_S
-            while not answers(port):
+            while not is_listening(port):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < until, log.read_text()
-                time.sleep(ASK_EVERY_S)
+                time.sleep(POLL_EVERY_S)
             yield f"http://localhost:{port}"
         finally:
             process.terminate()
 
 
-def answers(port: int) -> bool:
-    """Whether something listens there."""
+def is_listening(port: int) -> bool:
+    """Whether something listens on the port."""
     try:
         socket.create_connection(("localhost", port)).close()
     except OSError:
@@ -112,7 +112,7 @@ def answers(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

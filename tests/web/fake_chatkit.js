@@ -1,16 +1,16 @@
-// A stand-in for OpenAI's chatkit.js, which cannot be loaded offline: an <openai-chatkit> that does to the page around
-// it what the real one does. It keeps an inline style and a frame in its open shadow root, says chatkit.ready when the
-// frame has loaded, takes the frame out when it gives up (a domain that is not on OpenAI's list), and sends requests
-// through options.api.fetch: JSON as it comes, streams again after a 5xx, the signal aborted on Stop.
+// A stand-in for OpenAI's chatkit.js, which cannot be loaded offline: an <openai-chatkit> element that affects the page
+// as the real one does. It has an inline style and a frame in its open shadow root, dispatches chatkit.ready when the
+// frame has loaded, and removes the frame when it gives up (because the domain is not on OpenAI's list). It sends
+// requests through options.api.fetch, retries streams after a 5xx, and aborts the signal on Stop.
 //
-// Tests drive it: say(), stop(), load(), ask(), upload(), giveUp(). The events that came stand in seen.events; what it
-// was told, in options, data-color-scheme and data-updates.
+// Tests drive it with say(), stop(), load(), ask(), upload() and giveUp(). received.events has the events; options,
+// data-color-scheme and data-updates have what the page passed to it.
 (() => {
   const FRAME = "https://cdn.platform.openai.com/deployments/chatkit/index.html";
   const TRIES = 5;
 
   class FakeChatKit extends HTMLElement {
-    seen = { events: [] };
+    received = { events: [] };
     threadId = null;
     #shadow = this.attachShadow({ mode: "open" });
     #frame = null;
@@ -36,16 +36,16 @@
     #mount() {
       if (this.#frame || !this.options || !this.isConnected) return;
       this.#frame = document.createElement("iframe");
-      this.#frame.addEventListener("load", () => this.#tell("ready"), { once: true });
+      this.#frame.addEventListener("load", () => this.#dispatch("ready"), { once: true });
       this.#frame.src = FRAME;
       this.#shadow.append(this.#frame);
     }
 
     giveUp() { this.#frame.remove(); }
 
-    #tell(name, detail) { this.dispatchEvent(new CustomEvent(`chatkit.${name}`, { detail, bubbles: true, composed: true })); }
+    #dispatch(name, detail) { this.dispatchEvent(new CustomEvent(`chatkit.${name}`, { detail, bubbles: true, composed: true })); }
 
-    /** A request that is answered at once. */
+    /** Send a request that is not streamed, and return the result. */
     async ask(type, params) {
       const { fetch, url } = this.options.api;
       const headers = { "content-type": "application/json", "chatkit-frame-instance-id": "fake" };
@@ -55,28 +55,28 @@
       return result;
     }
 
-    /** A message; resolves with the events of its turn, when they have ended or been stopped. */
+    /** Send a message. Resolves with the events of its turn once it ends or is stopped. */
     async say(text, attachments = []) {
       const input = { content: [{ type: "input_text", text }], attachments, inference_options: {} };
-      const asked = this.threadId
+      const request = this.threadId
         ? { type: "threads.add_user_message", params: { thread_id: this.threadId, input } }
         : { type: "threads.create", params: { input } };
       this.#stop = new AbortController();
-      const before = this.seen.events.length;
+      const before = this.received.events.length;
       try {
-        await this.#stream(JSON.stringify(asked), this.#stop.signal);
+        await this.#stream(JSON.stringify(request), this.#stop.signal);
       } catch (error) {
         if (!this.#stop.signal.aborted) throw error;
       }
-      return this.seen.events.slice(before);
+      return this.received.events.slice(before);
     }
 
     stop() { this.#stop.abort(); }
 
     load(threadId) {
       this.threadId = threadId;
-      this.#tell("thread.change", { threadId });
-      this.#tell("thread.load.end", { threadId });
+      this.#dispatch("thread.change", { threadId });
+      this.#dispatch("thread.load.end", { threadId });
     }
 
     async #stream(body, signal) {
@@ -96,16 +96,16 @@
         rest = blocks.pop();
         for (const line of blocks.flatMap((block) => block.split("\n")).filter((line) => line.startsWith("data: "))) {
           const event = JSON.parse(line.slice(6));
-          this.seen.events.push(event);
+          this.received.events.push(event);
           if (event.type === "thread.created") {
             this.threadId = event.thread.id;
-            this.#tell("thread.change", { threadId: event.thread.id });
+            this.#dispatch("thread.change", { threadId: event.thread.id });
           }
         }
       }
     }
 
-    /** Both phases; the attachment's id. */
+    /** Create and upload an attachment, and return its ID. */
     async upload(name, mime_type, text) {
       const { upload_descriptor: to, id } = await this.ask("attachments.create", { name, mime_type, size: text.length });
       const answer = await this.options.api.fetch(to.url, { method: to.method, headers: to.headers, body: new Blob([text]) });

@@ -1,4 +1,4 @@
-"""The handler that the emulator runs in the browser tests: the chat of tests/web/echo.py."""
+"""The handler that the emulator runs in browser tests: the chat of tests/web/echo.py."""
 
 import os
 

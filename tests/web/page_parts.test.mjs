@@ -1,11 +1,11 @@
-// The parts of our own client that need no browser: events to items, markdown that grows. Run by test_chat_client.py.
+// Parts of our own client that need no browser: folding events, streaming Markdown, links. Run by test_chat_client.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Blocks, tokensOf } from "../../web/src/blocks.js";
 import { fold } from "../../web/src/fold.js";
 import { targetBeside } from "../../web/src/links.js";
 
-/** A random source that a number repeats (mulberry32). */
+/** A seeded random number generator (mulberry32). */
 function dice(seed) {
   return (below) => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -22,10 +22,10 @@ const PIECES = [
   "<b>raw</b>\n\n", "![a](https://x.test/a.png)\n\n", "* a\n  * b\n    * c\n\n", "```\nnever closed\n", "a\\\nb\n\n",
 ];
 
-/** What is drawn of tokens: all but where they stood in the text. */
+/** The rendered part of tokens, without their positions in the text. */
 const shape = (tokens) => JSON.stringify(tokens.filter((token) => token.type !== "space"), (key, value) => (key === "raw" ? undefined : value));
 
-test("a text in any pieces gives the blocks of the whole", () => {
+test("text that arrives in any pieces gives the same blocks as the complete text", () => {
   for (let seed = 1; seed <= 400; seed++) {
     const roll = dice(seed);
     const text = Array.from({ length: 1 + roll(8) }, () => PIECES[roll(PIECES.length)]).join("");
@@ -40,7 +40,7 @@ test("a text in any pieces gives the blocks of the whole", () => {
   }
 });
 
-test("what is settled stays, and only the last block is read anew", () => {
+test("settled blocks stay, and only the last block is parsed again", () => {
   const blocks = new Blocks();
   assert.deepEqual(blocks.take("One").settled, []);
   assert.deepEqual(blocks.take("One\n\nTw").settled.map((token) => token.raw), ["One"]);
@@ -50,7 +50,7 @@ test("what is settled stays, and only the last block is read anew", () => {
 const message = (id, ...texts) => ({ id, type: "assistant_message", content: texts.map((text) => ({ type: "output_text", text, annotations: [] })) });
 const delta = (id, text) => ({ type: "thread.item.updated", item_id: id, update: { type: "assistant_message.content_part.text_delta", content_index: 0, delta: text } });
 
-test("deltas add up, and the same events twice are the same as once", () => {
+test("deltas are concatenated, and replaying the events gives the same result", () => {
   const events = [{ type: "thread.item.added", item: () => message("a") }, delta("a", "He"), delta("a", "llo")];
   const items = new Map();
   for (let times = 0; times < 2; times++)
@@ -58,7 +58,7 @@ test("deltas add up, and the same events twice are the same as once", () => {
   assert.equal(items.get("a").content[0].text, "Hello");
 });
 
-test("an item that is replaced keeps its place; one that is removed is gone", () => {
+test("a replaced item keeps its place, and a removed item is gone", () => {
   const items = new Map();
   for (const id of ["a", "b", "c"]) fold(items, { type: "thread.item.done", item: message(id) });
   fold(items, { type: "thread.item.replaced", item: message("a", "new") });
@@ -67,20 +67,20 @@ test("an item that is replaced keeps its place; one that is removed is gone", ()
   assert.equal(items.get("a").content[0].text, "new");
 });
 
-test("an update of an item that nobody knows changes nothing", () => {
+test("an update of an unknown item changes nothing", () => {
   assert.equal(fold(new Map(), delta("a", "x")), null);
 });
 
-test("a widget's text grows where it stands, however deep", () => {
+test("streamed text of a widget is appended at any depth", () => {
   const items = new Map();
   const tree = { type: "Card", children: [{ type: "Row", children: { type: "Text", id: "t", value: "a" } }] };
   fold(items, { type: "thread.item.added", item: { id: "w", type: "widget", widget: tree } });
   fold(items, { type: "thread.item.updated", item_id: "w", update: { type: "widget.streaming_text.value_delta", component_id: "t", delta: "b", done: true } });
   assert.deepEqual(items.get("w").widget.children[0].children, { type: "Text", id: "t", value: "ab", streaming: false });
-  assert.equal(tree.children[0].children.value, "a", "what was drawn is not changed under the drawing");
+  assert.equal(tree.children[0].children.value, "a", "the rendered tree must not be mutated");
 });
 
-test("every other update lands in its item", () => {
+test("every other update is applied to its item", () => {
   const items = new Map();
   const update = (id, change) => fold(items, { type: "thread.item.updated", item_id: id, update: change });
   fold(items, { type: "thread.item.added", item: { id: "f", type: "workflow", workflow: { type: "custom", tasks: [] } } });
@@ -111,7 +111,7 @@ for (const [text, target, beside] of [
   ["bank.example", "mailto:a@evil.test?subject=bank.example", "a@evil.test"],
   ["bank.example", "tel:+15550100", "+15550100"],
 ]) {
-  test(`a link that says ${JSON.stringify(text)} and leads to ${target} shows where`, () => {
+  test(`a link with text ${JSON.stringify(text)} and target ${target} shows its target`, () => {
     assert.equal(targetBeside(text, new URL(target)), beside);
   });
 }
@@ -129,7 +129,7 @@ for (const [text, target] of [
   ["version 1.2.3", "https://example.com/"],
   ["Wait...", "https://example.com/"],
 ]) {
-  test(`a link that says ${JSON.stringify(text)} and leads to ${target} stays as it is`, () => {
+  test(`a link with text ${JSON.stringify(text)} and target ${target} is unchanged`, () => {
     assert.equal(targetBeside(text, new URL(target)), null);
   });
 }

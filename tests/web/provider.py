@@ -1,4 +1,4 @@
-"""A certified OpenID provider on https: oidc-provider from npm, in Node, with a certificate of a local authority."""
+"""Runs a certified OpenID provider over HTTPS: oidc-provider from npm, in Node, with a certificate of a local CA."""
 
 import json
 import subprocess
@@ -14,29 +14,29 @@ AUDIENCE = "chat"
 
 
 class Provider:
-    """The provider that runs at `issuer`."""
+    """A running provider at `issuer`."""
 
     def __init__(self, process: subprocess.Popen[str], issuer: str) -> None:
         self._process, self.issuer = process, issuer
 
     def rotate(self) -> None:
-        """Sign with a new key from now on; the old one stays published. Works once."""
+        """Sign with a new key from now on. The old key stays published. Works once."""
         assert self._process.stdin is not None
         self._process.stdin.write("rotate\n")
         self._process.stdin.flush()
-        self.says("rotated")
+        self.wait_for("rotated")
 
-    def says(self, word: str) -> None:
-        """Return when it has printed `word`; its warnings about test settings are passed over."""
+    def wait_for(self, word: str) -> None:
+        """Wait until the provider prints `word`. Its warnings about test settings are skipped."""
         assert self._process.stdout is not None
-        assert word in (line.strip() for line in self._process.stdout), "the provider ended"
+        assert word in (line.strip() for line in self._process.stdout), "the provider exited"
 
 
 @contextmanager
 def provider(issuer: str, certificate: Certificate, *, page: str, lifetime_s: int) -> Iterator[Provider]:
-    """A provider whose users come from the page at this URL; its access tokens last `lifetime_s`."""
+    """Run a provider for users of the page at `page`, whose access tokens last `lifetime_s` seconds."""
     folder = installed(ROOT / "tests" / "web" / "oidc_provider")
-    given = {
+    options = {
         "issuer": issuer,
         "certificate": certificate.chain.read_text(),
         "key": certificate.key.read_text(),
@@ -44,13 +44,13 @@ def provider(issuer: str, certificate: Certificate, *, page: str, lifetime_s: in
         "audience": AUDIENCE,
         "lifetimeS": lifetime_s,
     }
-    command = [*toolchain.find_node(), "provider.mjs", json.dumps(given)]
+    command = [*toolchain.find_node(), "provider.mjs", json.dumps(options)]
     with subprocess.Popen(
         command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
             running = Provider(process, issuer)
-            running.says("listening")
+            running.wait_for("listening")
             yield running
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""The pictures of the page in docs/ and the README: `make screenshots`. Taken from the page as it is."""
+"""Takes the screenshots of the page in docs/ and the README: `make screenshots`."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ async for event in respond(thread, message):
 
 
 def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dark: bool, scale: float = 1) -> None:
-    """One picture of a thread with an answer in it."""
+    """Take a screenshot of a thread with an answer."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
         device_scale_factor=scale, reduced_motion="reduce",
@@ -36,43 +36,46 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dar
     page = context.new_page()
     conftest.sign_in(page)
     chat = ChatPage(page, url).open()
-    for words in ("A packing list for Lisbon", "Names for a cat", "Rewrite this e-mail, kinder"):
-        chat.ask(words)
+    for text in ("A packing list for Lisbon", "Names for a cat", "Rewrite this e-mail, kinder"):
+        chat.ask(text)
         page.goto("about:blank")
         chat.open()
-    chat.answering("threads.create", answer_of("How does streaming work here?", ANSWER))
+    chat.respond_with("threads.create", answer_of("How does streaming work here?", ANSWER))
     chat.ask("How does streaming work here?")
-    page.wait_for_timeout(800)  # colors of code come when there is time
+    page.wait_for_timeout(800)  # code is colored when the browser is idle
     page.screenshot(path=DOCS / f"page-{name}.png")
     context.close()
 
 
 def answer_of(question: str, text: str) -> dict[str, Any]:
-    """A turn's events, as fulfil()'s arguments."""
-    about = {"thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z"}
-    said = {**about, "id": "msg_1", "type": "user_message", "attachments": [], "inference_options": {}}
-    told = {**about, "id": "msg_2", "type": "assistant_message"}
+    """The arguments of fulfill() for the events of a turn."""
+    common = {"thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z"}
+    question_item = {**common, "id": "msg_1", "type": "user_message", "attachments": [], "inference_options": {}}
+    answer_item = {**common, "id": "msg_2", "type": "assistant_message"}
     thread = {
         "id": "thr_1",
         "title": "How streaming works",
-        "created_at": about["created_at"],
+        "created_at": common["created_at"],
         "status": {"type": "active"},
     }
     return stream_of(
         [
             {"type": "thread.created", "thread": thread},
-            {"type": "thread.item.done", "item": {**said, "content": [{"type": "input_text", "text": question}]}},
+            {
+                "type": "thread.item.done",
+                "item": {**question_item, "content": [{"type": "input_text", "text": question}]},
+            },
             {"type": "stream_options", "stream_options": {"allow_cancel": True}},
             {
                 "type": "thread.item.done",
-                "item": {**told, "content": [{"type": "output_text", "text": text, "annotations": []}]},
+                "item": {**answer_item, "content": [{"type": "output_text", "text": text, "annotations": []}]},
             },
         ]
     )
 
 
 def main() -> None:
-    """Light, dark, phone."""
+    """Take the light, dark and phone screenshots."""
     chromium = conftest.find_chromium()
     with conftest.served(conftest.HOSTED) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=conftest.CHROMIUM_FLAGS)

@@ -1,4 +1,4 @@
-"""For everybody: axe finds nothing serious, the keyboard reaches all, a screen reader is told, a phone is enough."""
+"""Accessibility of the page: axe, keyboard, focus, screen readers, phones and color schemes."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.chat_page import ChatPage, assistant, json_answer
+from tests.web.chat_page import ChatPage, assistant, json_response
 from tests.web.test_showcase import FORM
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -33,7 +33,7 @@ WORKFLOW = {
     "expanded": True,
 }
 THREAD = {"id": "thr_x", "title": "Made up", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
-LIST = json_answer({"data": [THREAD], "has_more": False})
+LIST = json_response({"data": [THREAD], "has_more": False})
 QUESTION = {"id": "q", "type": "multiple_choice", "question": "Which?", "options": [{"value": "a"}], "multiple": False}
 ITEMS: list[dict[str, Any]] = [
     {
@@ -64,28 +64,28 @@ ITEMS: list[dict[str, Any]] = [
 
 
 def serious(page: Page) -> list[str]:
-    """What axe finds that is serious or worse, in words."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))  # not as a script: the page's policy forbids it
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    """The serious and critical violations that axe reports, as text."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))  # not as a script element, which the page's policy forbids
+    violations = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [
-        f"{one['id']}: {json.dumps([node['html'] for node in one['nodes']])}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
+        f"{violation['id']}: {json.dumps([node['html'] for node in violation['nodes']])}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
 
 
 @pytest.mark.parametrize("colors", ["light", "dark"])
-def test_axe_finds_nothing_serious(chat: ChatPage, colors: str) -> None:
+def test_axe_reports_nothing_serious(chat: ChatPage, colors: str) -> None:
     chat.page.emulate_media(color_scheme="dark" if colors == "dark" else "light")
-    chat.answering("threads.list", LIST, LIST)  # axe is slow on all the chats of the tests before this one
+    chat.respond_with("threads.list", LIST, LIST)  # axe would be slow with all the threads of earlier tests
     chat.open()
     assert serious(chat.page) == []
-    chat.showing(ITEMS)
+    chat.show_thread(ITEMS)
     expect(chat.answer.locator(".kwd, .num").first).to_be_visible()
     assert serious(chat.page) == []
 
 
-def test_axe_finds_nothing_serious_where_something_is_asked_or_wrong(echo: ChatPage) -> None:
+def test_axe_reports_nothing_serious_in_errors_and_dialogs(echo: ChatPage) -> None:
     echo.open().ask("hello")
     echo.page.route(
         "**/chatkit", lambda route: route.fulfill(status=422, json={"error": "invalid_request", "message": "Not so."})
@@ -99,22 +99,22 @@ def test_axe_finds_nothing_serious_where_something_is_asked_or_wrong(echo: ChatP
     assert serious(echo.page) == []
 
 
-def test_the_keyboard_alone_is_enough(chat: ChatPage) -> None:
+def test_everything_can_be_reached_with_the_keyboard(chat: ChatPage) -> None:
     page = chat.open().page
     expect(chat.text).to_be_focused()
     page.keyboard.type("show me a widget")
     page.keyboard.press("Enter")
-    chat.ended()
+    chat.wait_until_done()
     expect(chat.text).to_be_focused()
     reached: set[str] = set()
-    for _ in range(400):  # however many chats the tests before this one have left in the list
+    for _ in range(400):  # enough for all chats that earlier tests have left in the list
         page.keyboard.press("Shift+Tab")
         reached.add(
             page.evaluate(
                 "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
             )
         )
-        if "Skip to the message box" in reached:  # the first of all
+        if "Skip to the message box" in reached:  # the first element
             break
     assert {
         "Ship",
@@ -127,7 +127,7 @@ def test_the_keyboard_alone_is_enough(chat: ChatPage) -> None:
     assert {"Rename show me a widget", "Delete show me a widget", "Dark colors"} <= reached
 
 
-def test_a_dialog_keeps_the_focus_and_gives_it_back(echo: ChatPage) -> None:
+def test_a_dialog_traps_the_focus_and_restores_it(echo: ChatPage) -> None:
     page = echo.open().page
     echo.ask("hello")
     echo.button("Delete hello").focus()
@@ -142,19 +142,19 @@ def test_a_dialog_keeps_the_focus_and_gives_it_back(echo: ChatPage) -> None:
     expect(echo.button("Delete hello")).to_be_focused()
 
 
-def test_a_screen_reader_is_told_once_what_was_said(echo: ChatPage) -> None:
-    said = "slowly" + " word" * 30
-    echo.open().say(said)
-    told = echo.page.locator("[aria-live=polite]")
-    expect(told).to_have_text("The assistant is answering.")
-    echo.ended()
-    expect(told).to_have_text(f"The assistant said: {said}")
+def test_a_screen_reader_announces_an_answer_once(echo: ChatPage) -> None:
+    text = "slowly" + " word" * 30
+    echo.open().say(text)
+    announcement = echo.page.locator("[aria-live=polite]")
+    expect(announcement).to_have_text("The assistant is answering.")
+    echo.wait_until_done()
+    expect(announcement).to_have_text(f"The assistant said: {text}")
     expect(echo.page.get_by_role("heading", name="Assistant")).to_have_count(1)
 
 
 @pytest.fixture
 def phone(browser: Browser, dev: str) -> Any:
-    """A phone's tab."""
+    """The page on a phone."""
     context = browser.new_context(
         viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, reduced_motion="reduce"
     )
@@ -162,20 +162,20 @@ def phone(browser: Browser, dev: str) -> Any:
     context.close()
 
 
-def test_a_phone_has_all_of_it(phone: ChatPage) -> None:
+def test_the_whole_page_works_on_a_phone(phone: ChatPage) -> None:
     phone.open().ask("count to 3")
     assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    listed = phone.page.get_by_role("navigation", name="Chats")
-    expect(listed).to_be_hidden()
+    thread_list = phone.page.get_by_role("navigation", name="Chats")
+    expect(thread_list).to_be_hidden()
     phone.button("Chats").click()
-    expect(listed).to_be_visible()
+    expect(thread_list).to_be_visible()
     assert serious(phone.page) == []
     phone.threads.first.get_by_role("button").first.click()
-    expect(listed).to_be_hidden()
-    expect(phone.said).to_have_text("count to 3")
+    expect(thread_list).to_be_hidden()
+    expect(phone.user_messages).to_have_text("count to 3")
 
 
-def test_the_colors_follow_the_system_until_somebody_chooses(echo: ChatPage) -> None:
+def test_the_colors_follow_the_system_until_the_user_chooses(echo: ChatPage) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     echo.page.emulate_media(color_scheme="light")
     light = echo.open().page.evaluate(background)

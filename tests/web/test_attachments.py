@@ -1,4 +1,4 @@
-"""Files, from the page to the bucket of the local AWS and back."""
+"""Attachments in the page: upload to the local S3 bucket, progress, retry, removal, pasting and display."""
 
 import base64
 
@@ -18,7 +18,7 @@ NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": f"# Notes\n{
 
 
 def attach(chat: ChatPage, *files: FilePayload) -> None:
-    """Choose files as the button does."""
+    """Attach files as with the button."""
     chat.page.locator("input[type=file]").set_input_files(list(files))
 
 
@@ -39,16 +39,16 @@ def test_files_are_uploaded_shown_and_sent(chat: ChatPage) -> None:
     assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 1
 
 
-def test_a_file_may_be_sent_without_a_word(chat: ChatPage) -> None:
+def test_a_file_can_be_sent_without_text(chat: ChatPage) -> None:
     chat.open()
     attach(chat, NOTES)
     expect(chat.page.get_by_role("progressbar")).to_have_count(0)
     chat.button("Send").click()
-    chat.writing()
+    chat.wait_until_writing()
     expect(chat.page.locator("article.is-user_message .chip")).to_have_text("notes.md")
 
 
-def test_how_far_an_upload_is_can_be_seen_and_nothing_is_sent_before_its_end(chat: ChatPage) -> None:
+def test_upload_progress_is_shown_and_the_message_waits_for_the_upload(chat: ChatPage) -> None:
     waiting: list[Route] = []
     chat.open().page.route("**/chat-files/**", lambda route: waiting.append(route))
     attach(chat, PICTURE)
@@ -57,35 +57,35 @@ def test_how_far_an_upload_is_can_be_seen_and_nothing_is_sent_before_its_end(cha
     expect(chat.hint).to_have_text("Uploading red.png ...")
     chat.text.press("Enter")
     expect(chat.hint).to_have_text("The message is sent as soon as red.png is uploaded.")
-    expect(chat.said).to_have_count(0)
-    until(chat.page, waiting)[0].continue_()
-    expect(chat.said).to_have_text("look")
+    expect(chat.user_messages).to_have_count(0)
+    wait_for_route(chat.page, waiting)[0].continue_()
+    expect(chat.user_messages).to_have_text("look")
     expect(chat.page.locator("article.is-user_message img")).to_be_visible()
     expect(chat.hint).to_have_text("Enter sends, Shift + Enter starts a new line.")
 
 
-def until(page: Page, waiting: list[Route]) -> list[Route]:
-    """The routes, once there is one."""
+def wait_for_route(page: Page, waiting: list[Route]) -> list[Route]:
+    """Wait until there is a route, and return the list."""
     while not waiting:
         page.wait_for_timeout(50)
     return waiting
 
 
-def test_an_upload_that_fails_is_tried_again(chat: ChatPage) -> None:
+def test_a_failed_upload_can_be_retried(chat: ChatPage) -> None:
     chat.open().page.route("**/chat-files/**", lambda route: route.abort())
     attach(chat, PICTURE)
     expect(chat.page.locator(".upload.failed")).to_contain_text("Try again")
     chat.text.fill("look")
     chat.text.press("Enter")
     expect(chat.hint).to_have_text("red.png was not uploaded. Try again or remove it; then the message can be sent.")
-    expect(chat.said).to_have_count(0)
+    expect(chat.user_messages).to_have_count(0)
     chat.page.unroute("**/chat-files/**")
     chat.button("Try again").click()
     expect(chat.page.locator(".upload.failed")).to_have_count(0)
     expect(chat.page.get_by_role("progressbar")).to_have_count(0)
 
 
-def test_what_the_server_does_not_take_says_so(chat: ChatPage) -> None:
+def test_a_file_that_the_server_refuses_shows_the_reason(chat: ChatPage) -> None:
     chat.open()
     attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"})
     expect(chat.page.locator(".upload.failed")).to_contain_text("Accepted types: PNG, JPEG, GIF and WebP pictures, PDF")
@@ -94,12 +94,12 @@ def test_what_the_server_does_not_take_says_so(chat: ChatPage) -> None:
     expect(chat.page.locator(".upload")).to_have_count(0)
 
 
-def test_a_refused_file_does_not_hold_up_the_message(chat: ChatPage) -> None:
+def test_a_refused_file_does_not_block_the_message(chat: ChatPage) -> None:
     chat.open()
     attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"}, PICTURE)
     expect(chat.hint).to_have_text("page.html is not accepted and will not be sent.")
     chat.ask("look at this")
-    expect(chat.said).to_have_text("look at this")
+    expect(chat.user_messages).to_have_text("look at this")
     expect(chat.page.locator("article.is-user_message .files > *")).to_have_count(1)
     expect(chat.page.locator(".upload")).to_have_count(0)
 
@@ -109,11 +109,11 @@ def test_a_refused_file_alone_is_not_a_message(chat: ChatPage) -> None:
     attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"})
     expect(chat.page.locator(".upload.failed")).to_be_visible()
     chat.text.press("Enter")
-    expect(chat.said).to_have_count(0)
+    expect(chat.user_messages).to_have_count(0)
     expect(chat.hint).to_have_text("page.html is not accepted and will not be sent.")
 
 
-def test_a_file_is_taken_back(chat: ChatPage) -> None:
+def test_an_uploaded_file_can_be_removed(chat: ChatPage) -> None:
     chat.open()
     attach(chat, PICTURE)
     expect(chat.page.get_by_role("progressbar")).to_have_count(0)
@@ -122,7 +122,7 @@ def test_a_file_is_taken_back(chat: ChatPage) -> None:
     assert deleted.value.status == 200
 
 
-def test_a_picture_is_pasted(chat: ChatPage) -> None:
+def test_a_picture_can_be_pasted(chat: ChatPage) -> None:
     chat.open().text.evaluate(
         """(text, data) => {
           const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));

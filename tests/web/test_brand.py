@@ -1,4 +1,4 @@
-"""A stage's own looks and words in the page: title, greeting, prompts, color, logo, disclaimer, choice of a model."""
+"""Branding of the page by stage options: title, greeting, prompts, accent color, disclaimer, and a choice of models."""
 
 import json
 from collections.abc import Iterator
@@ -38,8 +38,8 @@ def branded() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def keyed() -> Iterator[str]:
-    """The same stage with OpenAI's component."""
+def branded_chatkit() -> Iterator[str]:
+    """The same stage with a domain key, so that the page uses ChatKit."""
     with served({**BRANDED, "CHAT_DOMAIN_KEY": "domain_pk_test"}) as url:
         yield url
 
@@ -49,7 +49,7 @@ def shop(tab: Page, branded: str) -> ChatPage:
     return ChatPage(tab, branded).open()
 
 
-def test_the_page_has_the_stages_words(shop: ChatPage) -> None:
+def test_the_page_shows_the_title_greeting_prompts_and_links_of_the_stage(shop: ChatPage) -> None:
     expect(shop.page).to_have_title("Shop & help")
     expect(shop.page.get_by_role("heading", name="How can we help?")).to_be_visible()
     expect(shop.page.locator(".prompt")).to_have_text([prompt["label"] for prompt in PROMPTS])
@@ -57,10 +57,10 @@ def test_the_page_has_the_stages_words(shop: ChatPage) -> None:
     expect(shop.page.get_by_role("link", name="Privacy policy")).to_have_attribute("href", PRIVACY)
 
 
-def test_a_prompt_is_sent_as_a_message_and_a_draft_stays(shop: ChatPage) -> None:
+def test_a_prompt_is_sent_as_a_message_and_keeps_the_draft(shop: ChatPage) -> None:
     shop.text.fill("draft")
     shop.button("Where is my order?").click()
-    expect(shop.said).to_have_text("Where is order 17?")
+    expect(shop.user_messages).to_have_text("Where is order 17?")
     expect(shop.text).to_have_value("draft")
     expect(shop.page.locator(".prompt").first).to_be_hidden()
 
@@ -72,7 +72,7 @@ def test_the_accent_colors_buttons_in_light_and_dark(shop: ChatPage, scheme: str
     expect(shop.button("Send")).to_have_css("background-color", color)
 
 
-def test_the_chosen_model_goes_with_the_message_and_is_remembered(shop: ChatPage) -> None:
+def test_the_chosen_model_is_sent_with_the_message_and_remembered(shop: ChatPage) -> None:
     picker = shop.page.get_by_label("Model")
     expect(picker).to_have_value("small")
     picker.select_option("large")
@@ -84,9 +84,9 @@ def test_the_chosen_model_goes_with_the_message_and_is_remembered(shop: ChatPage
     expect(picker).to_have_value("large")
 
 
-def test_openais_component_gets_the_same_brand(tab: Page, keyed: str) -> None:
+def test_chatkit_gets_the_same_branding(tab: Page, branded_chatkit: str) -> None:
     chatkit = with_cdn(tab)
-    tab.goto(keyed)
+    tab.goto(branded_chatkit)
     expect(chatkit.element).to_be_visible()
     options = chatkit.options
     expect(tab).to_have_title("Shop & help")
@@ -101,9 +101,9 @@ def test_openais_component_gets_the_same_brand(tab: Page, keyed: str) -> None:
     assert chatkit.options["theme"]["color"]["accent"]["primary"] == LIGHTER
 
 
-def test_effects_of_the_server_reach_the_page_around_openais_component(tab: Page, keyed: str) -> None:
+def test_effects_from_the_server_reach_the_page_around_chatkit(tab: Page, branded_chatkit: str) -> None:
     chatkit = with_cdn(tab)
-    tab.goto(keyed)
+    tab.goto(branded_chatkit)
     expect(chatkit.element).to_be_visible()
     names = chatkit.element.evaluate(
         """(chat) => {

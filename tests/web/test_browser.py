@@ -1,4 +1,4 @@
-"""What the tests of the page do without a browser, and which browser `make browser` installs."""
+"""Running the browser tests without a browser: a skip with a notice, a failure in CI, and `make browser`."""
 
 import subprocess
 from pathlib import Path
@@ -12,24 +12,24 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def bin_folder(tmp_path: Path) -> Path:
-    """A PATH with `id` alone, which says that we are root."""
+    """A PATH folder that has only `id`, which reports root."""
     command(tmp_path, "id", "echo 0")
     return tmp_path
 
 
 def command(folder: Path, name: str, body: str) -> None:
-    """A program of the test's own."""
+    """Create a fake program."""
     (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     (folder / name).chmod(0o755)
 
 
 def make_browser(path: Path) -> subprocess.CompletedProcess[str]:
-    """What `make browser` runs."""
+    """Run the script behind `make browser`."""
     return subprocess.run([ROOT / ".ci" / "browser"], env={"PATH": str(path)}, capture_output=True, text=True)
 
 
-def test_a_missing_browser_skips_the_tests_and_says_what_brings_one(tmp_path: Path) -> None:
-    with pytest.raises(pytest.skip.Exception, match=r"NO BROWSER.*`make browser` brings one"):
+def test_a_missing_browser_skips_the_tests_and_names_the_command_that_installs_one(tmp_path: Path) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"NO BROWSER.*`make browser` installs one"):
         conftest.find_chromium({"PATH": str(tmp_path)})
 
 
@@ -46,7 +46,7 @@ def test_an_installed_browser_is_used_where_nothing_can_be_installed(bin_folder:
     assert make_browser(bin_folder).stdout == f"browser: {bin_folder / name}\n"
 
 
-def test_an_installed_headless_shell_is_all_that_is_needed(bin_folder: Path) -> None:
+def test_with_a_headless_shell_make_browser_installs_nothing(bin_folder: Path) -> None:
     command(bin_folder, "chromium-headless-shell", "")
     command(bin_folder, "apt-get", "echo installing")
     assert make_browser(bin_folder).stdout == f"browser: {bin_folder / 'chromium-headless-shell'}\n"
@@ -57,27 +57,27 @@ def test_root_on_debian_gets_the_headless_shell(bin_folder: Path, installed: str
     if installed is not None:
         command(bin_folder, installed, "")
     shell = bin_folder / "chromium-headless-shell"
-    command(bin_folder, "apt-get", installs(shell))
+    command(bin_folder, "apt-get", apt_get_with(shell))
     done = make_browser(bin_folder)
     assert (done.returncode, done.stdout) == (0, f"browser: {shell}\n"), done.stderr
 
 
 def test_root_on_a_debian_without_a_headless_shell_gets_chromium(bin_folder: Path) -> None:
     chromium = bin_folder / "chromium"
-    command(bin_folder, "apt-get", installs(chromium))
+    command(bin_folder, "apt-get", apt_get_with(chromium))
     done = make_browser(bin_folder)
     assert (done.returncode, done.stdout) == (0, f"browser: {chromium}\n"), done.stderr
 
 
-def installs(path: Path) -> str:
-    """The body of an apt-get that has this package only."""
+def apt_get_with(path: Path) -> str:
+    """The script of a fake apt-get that can install only this package."""
     return f"""[ $2 = install ] || exit 0
 for package; do :; done
 [ $package = {path.name} ] || exit 100
 echo '#!/bin/sh' > {path}; /bin/chmod 755 {path}"""
 
 
-def test_elsewhere_it_says_so_and_fails(bin_folder: Path) -> None:
+def test_elsewhere_make_browser_fails_with_a_message(bin_folder: Path) -> None:
     done = make_browser(bin_folder)
     assert done.returncode == 1
     assert done.stderr.startswith("No Chromium or Chrome is installed. Install one")

@@ -1,4 +1,4 @@
-"""The examples: built from their locks; in Chromium against `make dev`, without OpenAI's CDN and with a stand-in."""
+"""The examples, built from their lock files, in Chromium against `make dev`; and the code in docs/frontend.md."""
 
 import json
 import re
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow  # `make examples`: npm, two builds, two servers
 
 
 @pytest.mark.parametrize("example", [VITE, NEXT], ids=lambda example: example.name)
-def test_an_example_chats_through_make_dev_from_its_own_origin_and_says_so_when_it_cannot(
+def test_an_example_chats_through_make_dev_from_its_own_origin_and_reports_if_chatkit_cannot_be_loaded(
     example: Example, dev: str, tab: Page
 ) -> None:
     with example.at(f"{dev}chatkit") as url:
-        asked = without_cdn(tab)
+        requested = without_cdn(tab)
         tab.goto(url)
         expect(tab.get_by_role("heading")).to_have_text("The chat did not load")
-        assert asked == [SCRIPT]
+        assert requested == [SCRIPT]
         tab.unroute_all()
 
         chatkit = with_cdn(tab)
@@ -44,24 +44,24 @@ def test_an_example_chats_through_make_dev_from_its_own_origin_and_says_so_when_
         assert chatkit.options["initialThread"] == thread
 
 
-def test_the_next_example_signs_tokens_that_a_stage_takes_and_each_browser_is_somebody_else() -> None:
+def test_the_next_example_signs_valid_tokens_and_each_browser_is_a_different_user() -> None:
     pem, public = pair(Algorithm.es256)
     key = {"CHAT_PRIVATE_KEY": pem.decode(), "CHAT_KEY_ID": public["kid"]}
     with NEXT.at("http://localhost:1/chatkit", **key) as url, httpx2.Client(trust_env=False) as http:
         first = http.get(f"{url}/chat-token")
-        cookie = first.headers["set-cookie"].split(";")[0]  # it is Secure: only browsers send it back to localhost
+        cookie = first.headers["set-cookie"].split(";")[0]  # it is Secure, which only browsers send back to localhost
         again = http.get(f"{url}/chat-token", headers={"cookie": cookie})
         http.cookies.clear()
         other = http.get(f"{url}/chat-token")
-    told = [
+    claims = [
         jwt.decode(answer.text, jwt.PyJWK(public), algorithms=["ES256"], audience="chat", options={"require": ["exp"]})
         for answer in (first, again, other)
     ]
-    assert told[0]["sub"] == told[1]["sub"] != told[2]["sub"]
+    assert claims[0]["sub"] == claims[1]["sub"] != claims[2]["sub"]
     assert jwt.get_unverified_header(first.text)["kid"] == public["kid"]
 
 
-def test_what_we_ship_as_types_is_what_the_scripts_do(tmp_path: Path) -> None:
+def test_the_shipped_types_match_the_scripts(tmp_path: Path) -> None:
     folder = VITE.installed()
     component = folder / "node_modules/@openai/chatkit/types/index.d.ts"
     options = {
@@ -77,7 +77,7 @@ def test_what_we_ship_as_types_is_what_the_scripts_do(tmp_path: Path) -> None:
     run([*tool(TSC), "--project", str(project)], folder)
 
 
-def test_the_code_of_the_documentation_is_well_typed(tmp_path: Path) -> None:
+def test_the_code_in_the_docs_type_checks(tmp_path: Path) -> None:
     folder = VITE.installed()
     for name, code in re.findall(r"```tsx?\n// (\w+)\n(.*?)```", PAGE, re.DOTALL):
         (folder / "src" / f"{name}.tsx").write_text(code)
@@ -85,7 +85,7 @@ def test_the_code_of_the_documentation_is_well_typed(tmp_path: Path) -> None:
     run(tool(TSC), folder)
 
 
-def test_the_plain_html_of_the_documentation_chats(dev: str, tab: Page, tmp_path: Path) -> None:
+def test_the_plain_html_page_in_the_docs_chats(dev: str, tab: Page, tmp_path: Path) -> None:
     (html,) = re.findall(r"```html\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "index.html").write_text(html.replace("http://127.0.0.1:8000/", dev))
     port = free_port()

@@ -1,4 +1,4 @@
-"""What a page of another local port can do to `make dev` and its local AWS: nothing. Tried in Chromium, and by hand."""
+"""Attacks on `make dev` and its local AWS by a page on another local port, in Chromium and with raw requests."""
 
 import http.server
 import threading
@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.apps.chat import message
-from tests.web.conftest import made
+from tests.web.conftest import make_dev
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 
 class Blank(http.server.BaseHTTPRequestHandler):
-    """A page with nothing in it, of whoever wants to do harm."""
+    """An empty page of an attacker."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -30,14 +30,14 @@ class Blank(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a `make dev` without a thread: after each test there must be none still."""
-    with made(tmp_path_factory.mktemp("untouched"), "--showcase") as (url, _):
+    """The URL of a `make dev` with no threads. After each test there must still be none."""
+    with make_dev(tmp_path_factory.mktemp("untouched"), "--showcase") as (url, _):
         yield url
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[str]:
-    """The page's URL: another port of this machine."""
+def attacker() -> Iterator[str]:
+    """The URL of the attacker's page, on another port of this machine."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -55,37 +55,39 @@ ROOT_KEY = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_re
 CREATE = {"type": "threads.create", "params": {"input": message("from elsewhere")}}
 
 
-def test_a_page_of_another_port_runs_no_turn_reads_nothing_and_creates_no_function(
-    browser: Browser, elsewhere: str, untouched: str
+def test_a_page_on_another_port_cannot_run_a_turn_read_data_or_create_a_function(
+    browser: Browser, attacker: str, untouched: str
 ) -> None:
     url = untouched
     with httpx2.Client(base_url=url, timeout=60, trust_env=False) as own:
         file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
         upload = own.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
         aws = "{0.scheme}://{0.netloc}".format(urlsplit(upload["url"]))
-        tab = browser.new_context().new_page()  # its console says what was blocked
-        tab.goto(elsewhere)
+        tab = (
+            browser.new_context().new_page()
+        )  # not the `tab` fixture, because blocked requests are errors on the console
+        tab.goto(attacker)
 
-        def tried(url: str, **how: object) -> list[object]:
+        def attempt(url: str, **how: object) -> list[object]:
             return list(tab.evaluate(TRY, [url, how]))
 
         plain = {"content-type": "text/plain"}
         body = str(CREATE).replace("'", '"')
-        assert tried(f"{url}chatkit", method="POST", mode="no-cors", headers=plain, body=body) == ["opaque", 0]
-        assert tried(f"{url}chatkit", method="POST", headers=plain, body=body) == ["TypeError", 0]
-        assert tried(f"{url}chatkit", method="POST", headers={"content-type": "application/json"}, body=body)[1] == 0
-        assert tried(f"{url}chat/health") == ["TypeError", 0]
+        assert attempt(f"{url}chatkit", method="POST", mode="no-cors", headers=plain, body=body) == ["opaque", 0]
+        assert attempt(f"{url}chatkit", method="POST", headers=plain, body=body) == ["TypeError", 0]
+        assert attempt(f"{url}chatkit", method="POST", headers={"content-type": "application/json"}, body=body)[1] == 0
+        assert attempt(f"{url}chat/health") == ["TypeError", 0]
         code = '{"FunctionName": "evil", "Runtime": "python3.13"}'
-        tried(f"{aws}/2015-03-31/functions", method="POST", mode="no-cors", headers=plain, body=code)
+        attempt(f"{aws}/2015-03-31/functions", method="POST", mode="no-cors", headers=plain, body=code)
         scan = {"x-amz-target": "DynamoDB_20120810.Scan", "content-type": "application/x-amz-json-1.0"}
         scan["authorization"] = ROOT_KEY
-        assert tried(f"{aws}/", method="POST", headers=scan, body='{"TableName": "chat"}') == ["TypeError", 0]
-        tried(f"{aws}/_ministack/reset", method="POST", mode="no-cors")
+        assert attempt(f"{aws}/", method="POST", headers=scan, body='{"TableName": "chat"}') == ["TypeError", 0]
+        attempt(f"{aws}/_ministack/reset", method="POST", mode="no-cors")
         assert own.post("/chatkit", json={"type": "threads.list", "params": {}}).json()["data"] == []
         tab.context.close()
 
 
-def test_foreign_hosts_and_origins_and_callers_without_the_key_are_refused(untouched: str) -> None:
+def test_foreign_hosts_foreign_origins_and_requests_without_credentials_are_refused(untouched: str) -> None:
     with httpx2.Client(base_url=untouched, timeout=60, trust_env=False) as http:
         file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
         upload = http.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
@@ -94,8 +96,8 @@ def test_foreign_hosts_and_origins_and_callers_without_the_key_are_refused(untou
                 refused = http.get(path, headers=headers)
                 assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
             assert http.post("/chatkit", headers=headers, json=CREATE).status_code == 403
-            asks = headers | {"access-control-request-method": "POST"}
-            assert http.request("OPTIONS", "/chatkit", headers=asks).status_code == 403
+            preflight = headers | {"access-control-request-method": "POST"}
+            assert http.request("OPTIONS", "/chatkit", headers=preflight).status_code == 403
         assert http.post("/chatkit", json={"type": "threads.list", "params": {}}).json()["data"] == []
 
         aws = "{0.scheme}://{0.netloc}".format(urlsplit(upload["url"]))

@@ -1,4 +1,4 @@
-"""Pictures that a widget names: shown from where the stage allows it, a link from elsewhere, never a broken frame."""
+"""Pictures in widgets: displayed from allowed domains, shown as a link or as text otherwise."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.web.chat_page import ChatPage
-from tests.web.conftest import HOSTED, served_here, sign_in
+from tests.web.conftest import HOSTED, served_in_process, sign_in
 from tests.web.test_attachments import PNG
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 DOMAINS = {"CHAT_ALLOWED_IMAGE_DOMAINS": "pictures.test,*.wide.test"}
-SHOWN = ["https://pictures.test/a.png", "https://deep.er.wide.test/b.png"]
+DISPLAYED = ["https://pictures.test/a.png", "https://deep.er.wide.test/b.png"]
 LINKS = [
     "https://elsewhere.test/c.png",
     "http://pictures.test/d.png",
@@ -21,41 +21,41 @@ LINKS = [
     "https://wide.test/g.png",
     "https://notwide.test/h.png",
 ]
-MADE = "https://elsewhere.test/made.png"
+GENERATED = "https://elsewhere.test/made.png"
 TEXTS = ["javascript:hacked()", "data:image/svg+xml,<svg/>", "i.png", ""]
 
 
 @pytest.fixture(scope="module")
-def showing_some() -> Iterator[str]:
-    """A stage that allows pictures of two domains."""
-    with served_here(HOSTED | DOMAINS) as url:
+def with_allowed_domains() -> Iterator[str]:
+    """A server that allows pictures from two domains."""
+    with served_in_process(HOSTED | DOMAINS) as url:
         yield url
 
 
-def test_a_picture_is_shown_or_is_a_link(tab: Page, showing_some: str) -> None:
-    asked: list[str] = []
+def test_a_picture_is_displayed_or_becomes_a_link_or_text(tab: Page, with_allowed_domains: str) -> None:
+    requested: list[str] = []
 
-    def note(request: Request) -> None:
+    def record(request: Request) -> None:
         if request.resource_type == "image":
-            asked.append(request.url)
+            requested.append(request.url)
 
-    tab.on("request", note)
-    for url in (*SHOWN, *LINKS):
+    tab.on("request", record)
+    for url in (*DISPLAYED, *LINKS):
         tab.route(url, lambda route: route.fulfill(status=200, content_type="image/png", body=PNG))
     sign_in(tab)
-    chat = ChatPage(tab, showing_some)
-    pictures = [{"type": "Image", "src": src, "alt": f"at {src}", "size": 40} for src in (*SHOWN, *LINKS, *TEXTS)]
-    made = {"id": "g", "type": "generated_image", "image": {"id": "i", "url": MADE}}
-    chat.showing([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": pictures}}, made])
-    for src in SHOWN:
+    chat = ChatPage(tab, with_allowed_domains)
+    pictures = [{"type": "Image", "src": src, "alt": f"at {src}", "size": 40} for src in (*DISPLAYED, *LINKS, *TEXTS)]
+    generated = {"id": "g", "type": "generated_image", "image": {"id": "i", "url": GENERATED}}
+    chat.show_thread([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": pictures}}, generated])
+    for src in DISPLAYED:
         picture = tab.get_by_role("img", name=f"at {src}")
         assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 1
     for src in LINKS:
         link = tab.get_by_role("link", name=f"at {src}", exact=True)
         expect(link).to_have_attribute("href", src)
         expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
-    expect(tab.get_by_role("link", name="Picture made by the assistant")).to_have_attribute("href", MADE)
+    expect(tab.get_by_role("link", name="Picture made by the assistant")).to_have_attribute("href", GENERATED)
     for src in TEXTS:
         expect(tab.locator(".widget span", has_text=f"at {src}").last).to_be_visible()
-    expect(tab.locator(".widget img")).to_have_count(len(SHOWN))
-    assert [url for url in asked if not url.startswith("data:")] == SHOWN
+    expect(tab.locator(".widget img")).to_have_count(len(DISPLAYED))
+    assert [url for url in requested if not url.startswith("data:")] == DISPLAYED

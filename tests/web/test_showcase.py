@@ -1,4 +1,4 @@
-"""What ChatKit can show beside text, each on its phrase of the showcase (docs/chatkit.md)."""
+"""Everything besides text that the page displays (see docs/chatkit.md): widgets, forms, tools, workflows, sources."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.web.chat_page import ChatPage, assistant
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-def test_a_widgets_buttons_do_what_they_say(chat: ChatPage) -> None:
+def test_the_buttons_of_a_widget_run_their_actions(chat: ChatPage) -> None:
     chat.open().ask("show me a widget")
     card = chat.page.locator(".widget").last
     expect(card.get_by_role("heading", name="Order 17")).to_be_visible()
@@ -23,22 +23,22 @@ def test_a_widgets_buttons_do_what_they_say(chat: ChatPage) -> None:
     expect(chat.page.locator(".widget")).to_contain_text("shipped")
 
 
-def test_an_action_without_a_stream_changes_its_widget(chat: ChatPage) -> None:
+def test_an_action_that_does_not_stream_updates_its_widget(chat: ChatPage) -> None:
     chat.open().ask("show me a widget")
     chat.button("Cancel").click()
     expect(chat.page.locator(".widget")).to_contain_text("cancelled")
 
 
-def test_an_action_may_let_the_assistant_answer(chat: ChatPage) -> None:
+def test_an_action_may_start_an_answer(chat: ChatPage) -> None:
     chat.open().ask("show me a widget")
     chat.button("Explain").click()
     expect(chat.answers).to_have_count(2)
-    chat.button("Stop").click()  # it is long
-    chat.ended()
+    chat.button("Stop").click()  # it would take long
+    chat.wait_until_done()
     expect(chat.button("Ship")).to_be_enabled()
 
 
-def test_a_widget_is_written_while_it_is_shown(chat: ChatPage) -> None:
+def test_a_widget_can_be_streamed(chat: ChatPage) -> None:
     chat.open().ask("stream a widget")
     expect(chat.page.locator(".widget")).to_have_text("A widget whose text arrives word by word, as an answer does.")
 
@@ -76,14 +76,14 @@ FORM = {
 }
 
 
-def asked(request: Request) -> dict[str, Any]:
-    """The parameters of one of ChatKit's requests."""
+def params_of(request: Request) -> dict[str, Any]:
+    """The parameters of a ChatKit request."""
     params: dict[str, Any] = json.loads(request.post_data or "")["params"]
     return params
 
 
-def test_a_forms_fields_go_with_its_action(chat: ChatPage) -> None:
-    chat.showing([{"id": "wid", "type": "widget", "widget": FORM}])
+def test_the_fields_of_a_form_are_sent_with_its_action(chat: ChatPage) -> None:
+    chat.show_thread([{"id": "wid", "type": "widget", "widget": FORM}])
     card = chat.page.locator(".widget")
     card.get_by_label("Name", exact=True).fill("Grace")
     card.get_by_label("size").select_option("Large")
@@ -94,10 +94,10 @@ def test_a_forms_fields_go_with_its_action(chat: ChatPage) -> None:
     with chat.page.expect_request(lambda request: "custom_action" in (request.post_data or "")) as sent:
         card.get_by_role("button", name="Book it").click()
     fields = {"name": "Grace", "size": "l", "when": "then", "fast": True, "note": "", "day": "2026-12-24"}
-    assert asked(sent.value)["action"] == {"type": "book", "payload": {"room": 7, **fields}}
+    assert params_of(sent.value)["action"] == {"type": "book", "payload": {"room": 7, **fields}}
 
 
-def test_a_list_shows_more_and_its_rows_can_be_clicked(chat: ChatPage) -> None:
+def test_a_list_can_show_more_rows_and_its_rows_can_be_clicked(chat: ChatPage) -> None:
     rows = [
         {
             "type": "ListViewItem",
@@ -106,21 +106,21 @@ def test_a_list_shows_more_and_its_rows_can_be_clicked(chat: ChatPage) -> None:
         }
         for n in range(4)
     ]
-    chat.showing([{"id": "wid", "type": "widget", "widget": {"type": "ListView", "limit": 2, "children": rows}}])
+    chat.show_thread([{"id": "wid", "type": "widget", "widget": {"type": "ListView", "limit": 2, "children": rows}}])
     expect(chat.page.get_by_text(re.compile("^row")).locator("visible=true")).to_have_count(2)
     chat.button("Show more").click()
     with chat.page.expect_request(lambda request: "custom_action" in (request.post_data or "")) as sent:
         chat.button("row 3").click()
-    assert asked(sent.value)["action"]["payload"] == {"n": 3}
+    assert params_of(sent.value)["action"]["payload"] == {"n": 3}
 
 
-def test_questions_are_answered_once_and_the_answer_goes_on(chat: ChatPage) -> None:
+def test_questions_can_be_answered_once_and_the_turn_continues(chat: ChatPage) -> None:
     chat.open().ask("ask me something")
     chat.page.get_by_label("green").check()
     chat.page.get_by_label("And why?").fill("It is calm.")
     chat.button("Answer").click()
     expect(chat.answers).to_have_count(1)
-    chat.ended()
+    chat.wait_until_done()
     expect(chat.page.locator(".answers")).to_contain_text("green")
     expect(chat.page.locator(".answers")).to_contain_text("It is calm.")
     chat.page.reload()
@@ -135,38 +135,38 @@ def test_questions_may_be_skipped(chat: ChatPage) -> None:
 
 
 @pytest.mark.parametrize(("decision", "answered"), [("Approve", "is refunded"), ("Deny", "did not allow")])
-def test_a_tool_that_asks_first_runs_when_it_is_approved_only(chat: ChatPage, decision: str, answered: str) -> None:
+def test_a_tool_that_needs_approval_runs_only_if_it_is_approved(chat: ChatPage, decision: str, answered: str) -> None:
     chat.open().ask("give a refund")
     expect(chat.page.get_by_text("Allow “Give a refund”?")).to_be_visible()
-    chat.page.reload()  # it waits, however long
+    chat.page.reload()  # the question stays
     chat.button(decision).click()
-    chat.ended()
+    chat.wait_until_done()
     expect(chat.answers).to_have_count(1)
     expect(chat.page.locator(".answers")).to_contain_text(decision)
     expect(chat.answer).to_contain_text(answered)
 
 
-def test_a_tool_of_the_page_runs_when_the_user_allows_it(chat: ChatPage) -> None:
+def test_a_client_tool_runs_if_the_user_allows_it(chat: ChatPage) -> None:
     chat.open()
     chat.page.evaluate("navigator.clipboard.writeText('from the clipboard')")
     chat.ask("read my clipboard")
     chat.button("Allow").click()
-    chat.ended()
+    chat.wait_until_done()
     expect(chat.answer).to_contain_text("from the clipboard")
     expect(chat.button("Allow")).to_have_count(0)
 
 
-def test_a_tool_of_the_page_does_not_run_when_the_user_refuses(chat: ChatPage) -> None:
+def test_a_client_tool_does_not_run_if_the_user_refuses(chat: ChatPage) -> None:
     chat.open()
     chat.page.evaluate("navigator.clipboard.writeText('a secret')")
     chat.ask("read my clipboard")
     chat.button("Refuse").click()
-    chat.ended()
+    chat.wait_until_done()
     expect(chat.answer).to_contain_text("refused")
     expect(chat.answer).not_to_contain_text("a secret")
 
 
-def test_steps_are_shown_and_folded(chat: ChatPage) -> None:
+def test_the_steps_of_a_workflow_are_shown_and_can_be_collapsed(chat: ChatPage) -> None:
     chat.open().ask("work through steps")
     steps = chat.page.locator("details.workflow")
     expect(steps.get_by_text("Two steps")).to_be_visible()
@@ -212,26 +212,26 @@ def lines_of(events: list[dict[str, Any]]) -> str:
     return json.dumps("".join(f"data: {json.dumps(event)}\n\n" for event in events))
 
 
-def test_an_effect_changes_the_page(chat: ChatPage) -> None:
+def test_a_client_effect_changes_the_page(chat: ChatPage) -> None:
     chat.open().ask("change my page")
     expect(chat.page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_a_notice_is_shown_can_be_dismissed_and_is_not_kept(chat: ChatPage) -> None:
+def test_a_notice_is_shown_and_can_be_dismissed(chat: ChatPage) -> None:
     chat.open().ask("show a notice")
     expect(chat.notice.locator("strong")).to_have_text(["Notice", "not"])
     chat.button("Dismiss").click()
     expect(chat.notice).to_have_count(0)
 
 
-def test_sources_stand_beside_the_sentence(chat: ChatPage) -> None:
+def test_the_sources_of_an_answer_are_listed(chat: ChatPage) -> None:
     chat.open().ask("cite your sources")
     sources = chat.answers.first.get_by_role("list", name="Sources")
     expect(sources.get_by_role("listitem")).to_have_text(["On socks", "Inventory", "The drawer"])
     expect(sources.get_by_role("link")).to_have_count(1)
 
 
-def test_a_locked_thread_takes_no_more_words(chat: ChatPage) -> None:
+def test_a_locked_thread_accepts_no_messages(chat: ChatPage) -> None:
     chat.open().ask("lock this thread")
     expect(chat.text).to_be_disabled()
     expect(chat.page.get_by_text("It was locked on request.")).to_be_visible()
@@ -245,9 +245,9 @@ PIXEL = (
 )
 
 
-def test_pictures_of_the_assistant_are_shown(chat: ChatPage) -> None:
+def test_generated_pictures_are_shown(chat: ChatPage) -> None:
     image = {"id": "img", "type": "generated_image", "image": {"id": "i", "url": PIXEL}}
-    chat.showing([image, assistant("Here it is.")])
+    chat.show_thread([image, assistant("Here it is.")])
     picture = chat.page.get_by_role("img", name="Picture made by the assistant")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") == 1

@@ -1,4 +1,4 @@
-"""Who comes after somebody in the same tab: nothing of the one before is seen, sent or written as theirs."""
+"""Sign-out in the page: the next user of a tab sees nothing of the previous one; sessions end, tokens are revoked."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import ISSUER, PEOPLE, served_here
+from tests.web.chat_page import ChatPage, json_response
+from tests.web.conftest import ISSUER, PEOPLE, served_in_process
 from tests.web.test_sign_in import Issuer
 
 COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC"
@@ -17,21 +17,21 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 
 def senders(tab: Page) -> list[tuple[str, str | None]]:
-    """Each of ChatKit's requests from now on: its type, and whose token it carries."""
-    seen: list[tuple[str, str | None]] = []
+    """A list that grows with each ChatKit request from now on: its type, and the subject of its token."""
+    requests: list[tuple[str, str | None]] = []
 
-    def note(request: Request) -> None:
+    def record(request: Request) -> None:
         if request.method == "POST" and request.url.endswith("/chatkit"):
             token = request.headers.get("authorization", "").removeprefix("Bearer ")
             claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False}) if token else {}
-            seen.append((json.loads(request.post_data or "{}")["type"], claims.get("sub")))
+            requests.append((json.loads(request.post_data or "{}")["type"], claims.get("sub")))
 
-    tab.on("request", note)
-    return seen
+    tab.on("request", record)
+    return requests
 
 
 def ada(tab: Page, url: str) -> ChatPage:
-    """The page, once Ada is signed in."""
+    """The page after Ada has signed in."""
     Issuer(tab)
     page = ChatPage(tab, url)
     page.open().button("Sign in").first.click()
@@ -39,28 +39,28 @@ def ada(tab: Page, url: str) -> ChatPage:
     return page
 
 
-def test_what_is_said_after_signing_out_of_an_empty_chat_is_not_the_last_ones(tab: Page, visitors: str) -> None:
+def test_a_message_after_signing_out_does_not_belong_to_the_previous_user(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
     expect(tab.get_by_text("Your chats will appear here.")).to_be_visible()
-    seen = senders(tab)
+    requests = senders(tab)
     page.button("Sign out").click()
     expect(page.button("Sign in")).to_be_visible()
     page.ask("a secret of the next person")
-    said = [sub for kind, sub in seen if kind == "threads.create"]
-    assert len(said) == 1
-    assert said[0] is not None
-    assert not said[0].startswith("ada")
+    subjects = [sub for kind, sub in requests if kind == "threads.create"]
+    assert len(subjects) == 1
+    assert subjects[0] is not None
+    assert not subjects[0].startswith("ada")
 
 
 def signed_in(tab: Page, url: str, issuer: Issuer) -> ChatPage:
-    """The page, once somebody of this issuer is signed in."""
+    """The page after a user of this issuer has signed in."""
     page = ChatPage(tab, url)
     page.open().button("Sign in").first.click()
     expect(page.button("Sign out")).to_be_visible()
     return page
 
 
-def test_signing_out_ends_the_issuers_session_and_comes_back(tab: Page, people: str) -> None:
+def test_signing_out_ends_the_issuers_session_and_returns_to_the_page(tab: Page, people: str) -> None:
     issuer = Issuer(tab)
     issuer.ends_at = f"{ISSUER}/logout"
     page = signed_in(tab, people, issuer)
@@ -82,7 +82,7 @@ def test_signing_out_revokes_the_refresh_token_and_then_ends_the_session(tab: Pa
     assert issuer.revoked == [{"token": "again", "token_type_hint": "refresh_token", "client_id": "page"}]
 
 
-def test_a_revocation_that_fails_does_not_keep_the_session(tab: Page, people: str) -> None:
+def test_if_revocation_fails_the_session_still_ends(tab: Page, people: str) -> None:
     issuer = Issuer(tab)
     issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{ISSUER}/revoke"
     page = signed_in(tab, people, issuer)
@@ -96,11 +96,11 @@ TOKENS = "https://tokens.test"
 
 
 def revoked_on_another_host(tab: Page, **env: str) -> list[dict[str, str]]:
-    """What a page with these settings revokes at an issuer whose revocation endpoint is on the host of TOKENS."""
+    """Sign out with an issuer whose revocation endpoint is on another host (TOKENS); return the revoked tokens."""
     issuer = Issuer(tab)
     issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{TOKENS}/revoke"
-    tab.route(f"{TOKENS}/**", issuer.answer)
-    with served_here(PEOPLE | env) as url:
+    tab.route(f"{TOKENS}/**", issuer.respond)
+    with served_in_process(PEOPLE | env) as url:
         page = signed_in(tab, url, issuer)
         with tab.expect_request("**/logout?*"):
             page.button("Sign out").click()
@@ -113,10 +113,10 @@ def test_a_revocation_endpoint_on_the_host_of_the_sign_in_url_is_called(tab: Pag
     assert form["token"] == "again"
 
 
-def test_a_revocation_endpoint_on_a_host_that_no_setting_names_is_blocked_and_people_are_signed_out(
+def test_a_revocation_endpoint_on_an_unconfigured_host_is_blocked_and_the_user_is_still_signed_out(
     browser: Browser,
 ) -> None:
-    with browser.new_context() as context:  # in `tab`, a violation of the policy fails the test
+    with browser.new_context() as context:  # not `tab`, because a policy violation there fails the test
         tab = context.new_page()
         blocked: list[str] = []
         tab.on("console", lambda message: blocked.append(message.text))
@@ -135,7 +135,7 @@ def test_after_a_reload_there_is_no_refresh_token_to_revoke(tab: Page, people: s
     assert issuer.revoked == []
 
 
-def test_after_a_reload_the_issuer_is_told_the_client_alone(tab: Page, people: str) -> None:
+def test_after_a_reload_the_issuer_gets_the_client_id_but_no_id_token(tab: Page, people: str) -> None:
     issuer = Issuer(tab)
     issuer.ends_at = f"{ISSUER}/logout?theme=ours"
     page = signed_in(tab, people, issuer)
@@ -147,7 +147,9 @@ def test_after_a_reload_the_issuer_is_told_the_client_alone(tab: Page, people: s
 
 
 @pytest.mark.parametrize("ends_at", [None, "javascript:alert(1)", "http://issuer.test/logout", "not a URL"])
-def test_an_issuer_that_offers_no_end_of_session_is_not_visited(tab: Page, visitors: str, ends_at: str | None) -> None:
+def test_an_issuer_without_a_valid_end_session_endpoint_is_not_visited(
+    tab: Page, visitors: str, ends_at: str | None
+) -> None:
     issuer = Issuer(tab)
     issuer.ends_at = ends_at
     page = signed_in(tab, visitors, issuer)
@@ -158,7 +160,7 @@ def test_an_issuer_that_offers_no_end_of_session_is_not_visited(tab: Page, visit
     assert tab.url == visitors
 
 
-def test_an_issuer_that_is_down_does_not_keep_anybody_signed_in(tab: Page, visitors: str) -> None:
+def test_users_can_sign_out_while_the_issuer_is_down(tab: Page, visitors: str) -> None:
     page = signed_in(tab, visitors, Issuer(tab))
     tab.route(f"{ISSUER}/**", lambda route: route.abort())
     page.button("Sign out").click()
@@ -167,10 +169,10 @@ def test_an_issuer_that_is_down_does_not_keep_anybody_signed_in(tab: Page, visit
 
 
 @pytest.mark.parametrize("ends_at", [None, f"{COGNITO}/logout"])
-def test_cognito_is_told_where_to_come_back_in_its_own_words(tab: Page, ends_at: str | None) -> None:
+def test_cognito_gets_its_own_parameter_for_the_return_url(tab: Page, ends_at: str | None) -> None:
     issuer = Issuer(tab, url=COGNITO)
     issuer.ends_at = ends_at
-    with served_here(PEOPLE | {"CHAT_AUTH_ISSUER": COGNITO}) as url:
+    with served_in_process(PEOPLE | {"CHAT_AUTH_ISSUER": COGNITO}) as url:
         page = signed_in(tab, url, issuer)
         with tab.expect_request("**/logout?*"):
             page.button("Sign out").click()
@@ -179,7 +181,7 @@ def test_cognito_is_told_where_to_come_back_in_its_own_words(tab: Page, ends_at:
     assert issuer.ended == {"client_id": "page", "logout_uri": url}
 
 
-def test_a_draft_leaves_with_who_wrote_it(tab: Page, visitors: str) -> None:
+def test_a_draft_is_removed_on_sign_out(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
     page.text.fill("half a thought")
     page.button("Sign out").click()
@@ -187,10 +189,10 @@ def test_a_draft_leaves_with_who_wrote_it(tab: Page, visitors: str) -> None:
     assert "half a thought" not in tab.evaluate("JSON.stringify({...sessionStorage})")
 
 
-def test_an_answer_that_goes_on_after_signing_out_shows_its_title_to_nobody(tab: Page, visitors: str) -> None:
+def test_an_answer_that_continues_after_signing_out_does_not_show_its_title(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
     page.say("slowly my private matter " + "word " * 60)
-    page.writing(3)
+    page.wait_until_writing(3)
     with tab.expect_event("requestfinished", lambda request: "threads.create" in (request.post_data or "")):
         page.button("Sign out").click()
     tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
@@ -199,7 +201,7 @@ def test_an_answer_that_goes_on_after_signing_out_shows_its_title_to_nobody(tab:
     assert page.thread_id is None
 
 
-def test_a_list_that_is_asked_for_and_comes_after_signing_out_shows_nobody_anything(tab: Page, people: str) -> None:
+def test_a_thread_list_that_arrives_after_signing_out_is_not_shown(tab: Page, people: str) -> None:
     page = ada(tab, people)
     page.ask("my private matter")
     held: list[Route] = []
@@ -212,7 +214,7 @@ def test_a_list_that_is_asked_for_and_comes_after_signing_out_shows_nobody_anyth
 
     tab.route("**/chatkit", hold)
     tab.reload()
-    expect(page.said).to_have_count(1)
+    expect(page.user_messages).to_have_count(1)
     page.button("Sign out").click()
     with tab.expect_response("**/chatkit"):
         held[0].continue_()
@@ -220,10 +222,10 @@ def test_a_list_that_is_asked_for_and_comes_after_signing_out_shows_nobody_anyth
     expect(page.threads).to_have_count(0)
 
 
-def test_where_one_must_sign_in_nothing_can_be_written_after_signing_out(tab: Page, people: str) -> None:
+def test_if_sign_in_is_required_nothing_can_be_written_after_signing_out(tab: Page, people: str) -> None:
     page = ada(tab, people)
     page.ask("hello")
-    seen = senders(tab)
+    requests = senders(tab)
     page.button("Sign out").click()
     expect(page.notice).to_contain_text("Sign in to chat.")
     expect(page.text).to_be_disabled()
@@ -232,15 +234,17 @@ def test_where_one_must_sign_in_nothing_can_be_written_after_signing_out(tab: Pa
     tab.evaluate("location.hash = 'thread=thr_x'")
     expect(page.text).to_be_disabled()
     expect(tab.get_by_text("You are not signed in.")).to_be_visible()
-    assert seen == []
+    assert requests == []
 
 
-def test_a_token_that_is_renewed_while_one_signs_out_signs_nobody_in(tab: Page, visitors: str) -> None:
+def test_a_token_renewal_during_sign_out_does_not_sign_anyone_in(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
     page.ask("hello")
     held: list[Route] = []
     tab.route(f"{ISSUER}/token", lambda route: held.append(route))
-    page.answering("threads.add_user_message", json_answer({"error": "unauthorized", "message": "Sign in first."}, 401))
+    page.respond_with(
+        "threads.add_user_message", json_response({"error": "unauthorized", "message": "Sign in first."}, 401)
+    )
     with tab.expect_request(f"{ISSUER}/token"):
         page.say("more")
     page.button("Sign out").click()

@@ -1,18 +1,18 @@
-"""The list of threads."""
+"""The thread list in the page: filter, rename, delete, history, paging and races with messages being sent."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import APIResponse, Route, expect
 
-from tests.web.chat_page import ChatPage, assistant, json_answer
+from tests.web.chat_page import ChatPage, assistant, json_response
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.fixture
-def three(echo: ChatPage) -> ChatPage:
-    """Somebody with three threads; the last one is open."""
+def three_threads(echo: ChatPage) -> ChatPage:
+    """The page of a user with three threads, of which the last is open."""
     echo.open()
     for words in ("apples", "pears", "cherries"):
         echo.button("New chat").first.click()
@@ -20,95 +20,95 @@ def three(echo: ChatPage) -> ChatPage:
     return echo
 
 
-def test_threads_are_listed_and_filtered_by_title(three: ChatPage) -> None:
-    expect(three.threads).to_have_count(3)
-    three.page.get_by_label("Filter chats by title").fill("PEAR")
-    expect(three.threads).to_have_count(1)
-    three.page.get_by_label("Filter chats by title").fill("nothing like it")
-    expect(three.page.get_by_text("No title matches.")).to_be_visible()
+def test_threads_are_listed_and_can_be_filtered_by_title(three_threads: ChatPage) -> None:
+    expect(three_threads.threads).to_have_count(3)
+    three_threads.page.get_by_label("Filter chats by title").fill("PEAR")
+    expect(three_threads.threads).to_have_count(1)
+    three_threads.page.get_by_label("Filter chats by title").fill("nothing like it")
+    expect(three_threads.page.get_by_text("No title matches.")).to_be_visible()
 
 
-def test_threads_are_grouped_by_the_day_they_began(echo: ChatPage) -> None:
+def test_threads_are_grouped_by_the_day_they_were_started(echo: ChatPage) -> None:
     now = datetime.now(UTC)
     days = {"Today": 0, "Yesterday": 1, "Last 7 days": 5, "Last 30 days": 20}
-    moments = {heading: now - timedelta(days=days[heading]) for heading in days} | {
+    times_by_heading = {heading: now - timedelta(days=days[heading]) for heading in days} | {
         "March 2025": datetime(2025, 3, 9, 12)
     }
     threads = [
-        {"id": f"thr_{number}", "title": heading, "created_at": moment.isoformat(), "status": {"type": "active"}}
-        for number, (heading, moment) in enumerate(moments.items())
+        {"id": f"thr_{number}", "title": heading, "created_at": time.isoformat(), "status": {"type": "active"}}
+        for number, (heading, time) in enumerate(times_by_heading.items())
     ]
-    echo.answering("threads.list", json_answer({"data": threads, "has_more": False}))
+    echo.respond_with("threads.list", json_response({"data": threads, "has_more": False}))
     echo.open()
-    expect(echo.page.locator("chat-threads h2")).to_have_text(list(moments))
+    expect(echo.page.locator("chat-threads h2")).to_have_text(list(times_by_heading))
     expect(echo.threads).to_have_count(len(threads))
 
 
-def test_a_thread_is_renamed_for_good(three: ChatPage) -> None:
-    three.threads.nth(1).hover()
-    three.button("Rename pears").click()
-    three.page.get_by_label("Title", exact=True).fill("plums")
-    three.page.keyboard.press("Enter")
-    expect(three.threads.nth(1).get_by_role("button", name="plums", exact=True)).to_be_focused()
-    three.page.reload()
-    expect(three.threads.nth(1)).to_contain_text("plums")
+def test_a_renamed_thread_keeps_its_title_after_a_reload(three_threads: ChatPage) -> None:
+    three_threads.threads.nth(1).hover()
+    three_threads.button("Rename pears").click()
+    three_threads.page.get_by_label("Title", exact=True).fill("plums")
+    three_threads.page.keyboard.press("Enter")
+    expect(three_threads.threads.nth(1).get_by_role("button", name="plums", exact=True)).to_be_focused()
+    three_threads.page.reload()
+    expect(three_threads.threads.nth(1)).to_contain_text("plums")
 
 
-def test_escape_keeps_the_old_title(three: ChatPage) -> None:
-    three.threads.nth(0).hover()
-    three.button("Rename cherries").click()
-    three.page.get_by_label("Title", exact=True).fill("no")
-    three.page.keyboard.press("Escape")
-    expect(three.threads.nth(0)).to_contain_text("cherries")
+def test_escape_cancels_renaming(three_threads: ChatPage) -> None:
+    three_threads.threads.nth(0).hover()
+    three_threads.button("Rename cherries").click()
+    three_threads.page.get_by_label("Title", exact=True).fill("no")
+    three_threads.page.keyboard.press("Escape")
+    expect(three_threads.threads.nth(0)).to_contain_text("cherries")
 
 
-def test_a_thread_is_deleted_after_a_question(three: ChatPage) -> None:
-    three.threads.nth(0).hover()
-    three.button("Delete cherries").click()
-    dialog = three.page.get_by_role("dialog")
+def test_a_thread_is_deleted_after_confirmation(three_threads: ChatPage) -> None:
+    three_threads.threads.nth(0).hover()
+    three_threads.button("Delete cherries").click()
+    dialog = three_threads.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Delete “cherries”?")
-    three.page.keyboard.press("Escape")
-    expect(three.threads).to_have_count(3)
-    three.button("Delete cherries").click()
+    three_threads.page.keyboard.press("Escape")
+    expect(three_threads.threads).to_have_count(3)
+    three_threads.button("Delete cherries").click()
     dialog.get_by_role("button", name="Delete").click()
-    expect(three.threads).to_have_count(2)
-    expect(three.said).to_have_count(0)  # the open one is gone
-    three.page.reload()
-    expect(three.threads).to_have_count(2)
+    expect(three_threads.threads).to_have_count(2)
+    expect(three_threads.user_messages).to_have_count(0)  # the open thread is gone
+    three_threads.page.reload()
+    expect(three_threads.threads).to_have_count(2)
 
 
-def test_back_and_forward_go_between_threads(three: ChatPage) -> None:
-    three.threads.get_by_role("button", name="apples", exact=True).click()
-    expect(three.said).to_have_text("apples")
-    three.page.go_back()
-    expect(three.said).to_have_text("cherries")
-    three.page.go_forward()
-    expect(three.said).to_have_text("apples")
+def test_back_and_forward_switch_between_threads(three_threads: ChatPage) -> None:
+    three_threads.threads.get_by_role("button", name="apples", exact=True).click()
+    expect(three_threads.user_messages).to_have_text("apples")
+    three_threads.page.go_back()
+    expect(three_threads.user_messages).to_have_text("cherries")
+    three_threads.page.go_forward()
+    expect(three_threads.user_messages).to_have_text("apples")
 
 
-def test_a_thread_that_is_gone_says_so(echo: ChatPage) -> None:
+def test_a_missing_thread_is_reported(echo: ChatPage) -> None:
     echo.open("thr_unknown")
     expect(echo.notice).to_contain_text("There is no such thread")
 
 
-def test_what_was_said_earlier_is_read_on_demand(echo: ChatPage) -> None:
+def test_earlier_messages_are_loaded_on_demand(echo: ChatPage) -> None:
     echo.open().ask("first")
-    for number in range(26):  # 54 items; 50 are a page
+    for number in range(26):  # 54 items, of which a page has 50
         echo.ask(f"word {number}")
     echo.page.reload()
-    expect(echo.said).to_have_count(25)
+    expect(echo.user_messages).to_have_count(25)
     echo.button("Show earlier messages").click()
-    expect(echo.said).to_have_count(27)
-    expect(echo.said.first).to_have_text("first")
+    expect(echo.user_messages).to_have_count(27)
+    expect(echo.user_messages.first).to_have_text("first")
     expect(echo.button("Show earlier messages")).to_be_hidden()
 
 
-def test_what_is_said_while_the_earlier_messages_are_read_stays_on_the_screen(echo: ChatPage) -> None:
+def test_a_message_sent_while_earlier_messages_load_stays_on_the_screen(echo: ChatPage) -> None:
     echo.open().ask("first")
     for number in range(26):
         echo.ask(f"word {number}")
     echo.page.reload()
-    expect(echo.said).to_have_count(25)
+    expect(echo.user_messages).to_have_count(25)
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -121,13 +121,13 @@ def test_what_is_said_while_the_earlier_messages_are_read_stays_on_the_screen(ec
     echo.button("Show earlier messages").click()
     echo.ask("newest")
     held[0].continue_()
-    expect(echo.said.first).to_have_text("first")
-    expect(echo.said).to_have_count(28)
-    expect(echo.said.last).to_have_text("newest")
+    expect(echo.user_messages.first).to_have_text("first")
+    expect(echo.user_messages).to_have_count(28)
+    expect(echo.user_messages.last).to_have_text("newest")
     expect(echo.answer).to_have_text("newest")
 
 
-def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPage) -> None:
+def test_a_message_sent_while_the_thread_loads_is_shown_once_at_the_end(echo: ChatPage) -> None:
     echo.open().ask("first")
     held: list[Route] = []
 
@@ -141,15 +141,15 @@ def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPag
     echo.page.route("**/chatkit", hold)
     echo.page.reload()
     echo.say(second)
-    echo.writing(3)
+    echo.wait_until_writing(3)
     held[0].continue_()
-    expect(echo.said).to_have_count(2)
-    echo.ended()
-    expect(echo.said).to_have_text(["first", second])
+    expect(echo.user_messages).to_have_count(2)
+    echo.wait_until_done()
+    expect(echo.user_messages).to_have_text(["first", second])
     expect(echo.answer).to_have_text(second)
 
 
-def test_a_chat_that_is_begun_while_the_list_is_read_stays_in_it(echo: ChatPage) -> None:
+def test_a_thread_started_while_the_list_loads_stays_in_it(echo: ChatPage) -> None:
     echo.open().ask("older")
     held: list[tuple[Route, APIResponse]] = []
 
@@ -169,8 +169,8 @@ def test_a_chat_that_is_begun_while_the_list_is_read_stays_in_it(echo: ChatPage)
     expect(echo.threads).to_have_text(["newer", "older"])
 
 
-def test_what_is_said_and_read_before_its_stream_has_begun_is_shown_once(echo: ChatPage) -> None:
-    """The server kept it, and listed it, before the page heard so: it is on the screen under two names then."""
+def test_a_message_that_is_listed_before_its_stream_starts_is_shown_once(echo: ChatPage) -> None:
+    """The server stores and lists it before the page learns its ID, so for a moment it is on the screen twice."""
     echo.open().ask("first")
     held: dict[str, Route] = {}
 
@@ -184,19 +184,19 @@ def test_what_is_said_and_read_before_its_stream_has_begun_is_shown_once(echo: C
     echo.page.route("**/chatkit", hold)
     echo.page.reload()
     echo.say("second")
-    whole = held["threads.add_user_message"].fetch()
+    response = held["threads.add_user_message"].fetch()
     held["items.list"].continue_()
-    expect(echo.said).to_have_count(3)
-    held["threads.add_user_message"].fulfill(response=whole)
-    echo.ended()
-    expect(echo.said).to_have_text(["first", "second"])
+    expect(echo.user_messages).to_have_count(3)
+    held["threads.add_user_message"].fulfill(response=response)
+    echo.wait_until_done()
+    expect(echo.user_messages).to_have_text(["first", "second"])
     expect(echo.answer).to_have_text("second")
 
 
-def test_an_answer_that_ends_between_the_two_reads_of_a_thread_is_shown(echo: ChatPage) -> None:
-    """Its items were listed before it was kept, its turn was asked for when it was over."""
+def test_an_answer_that_ends_between_the_two_requests_for_a_thread_is_shown(echo: ChatPage) -> None:
+    """The items were listed before the answer was stored, and the running turn was requested after it had ended."""
     words = {"content": [{"type": "input_text", "text": "hi"}], "attachments": [], "inference_options": {}}
-    said = {"id": "msg_said", "type": "user_message", **words}
-    echo.showing([said], [said, assistant("there")])
-    expect(echo.said).to_have_text("hi")
+    user_message = {"id": "msg_said", "type": "user_message", **words}
+    echo.show_thread([user_message], [user_message, assistant("there")])
+    expect(echo.user_messages).to_have_text("hi")
     expect(echo.answer).to_have_text("there")

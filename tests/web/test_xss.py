@@ -1,11 +1,11 @@
-"""Nothing that a model, a user or a title says becomes a script, an element of the page, or a request elsewhere."""
+"""XSS: no text of a model, a user or a title becomes a script, an unsafe element, or a request to another site."""
 
 import json
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.chat_page import ChatPage, assistant, json_answer
+from tests.web.chat_page import ChatPage, assistant, json_response
 from tests.web.xss_payloads import PAYLOADS
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -32,49 +32,51 @@ CLICK_ALL = """() => {
 
 @pytest.fixture
 def trap(chat: ChatPage) -> ChatPage:
-    """A page that notices when a payload runs, whatever the policy says, and when it asks anybody for anything."""
+    """The page, which detects when a payload runs."""
     chat.page.add_init_script("window.hacked = () => { window.was_hacked = true; };")
     return chat
 
 
-def all_clear(page: Page, where: str) -> None:
-    """Nothing ran, and nothing stands in there that could."""
+def assert_nothing_ran(page: Page, where: str) -> None:
+    """Check that no payload ran, and that nothing within `where` could run one."""
     for element in page.locator(where).all():
         assert element.evaluate(SUSPECT) == []
     assert page.evaluate("window.was_hacked") is None
 
 
-def test_there_are_a_hundred() -> None:
+def test_there_are_at_least_a_hundred_payloads() -> None:
     assert len(set(PAYLOADS)) >= 100
     assert all("hacked()" in payload or "aGFja2Vk" in payload or "oYWNrZWQ" in payload for payload in PAYLOADS)
 
 
 def test_no_answer_runs_a_script(trap: ChatPage) -> None:
-    elsewhere: list[str] = []
-    trap.page.on("request", lambda request: None if request.url.startswith(trap.url) else elsewhere.append(request.url))
-    trap.showing([assistant(payload, f"msg_{number}") for number, payload in enumerate(PAYLOADS)])
+    foreign_urls: list[str] = []
+    trap.page.on(
+        "request", lambda request: None if request.url.startswith(trap.url) else foreign_urls.append(request.url)
+    )
+    trap.show_thread([assistant(payload, f"msg_{number}") for number, payload in enumerate(PAYLOADS)])
     expect(trap.answers).to_have_count(len(PAYLOADS))
     trap.page.evaluate(CLICK_ALL)
-    trap.page.wait_for_timeout(500)  # what loads or animates would have by now
-    all_clear(trap.page, "chat-markdown")
-    assert [url for url in elsewhere if not url.startswith(("data:", "blob:"))] == []
+    trap.page.wait_for_timeout(500)  # enough for anything that loads or animates
+    assert_nothing_ran(trap.page, "chat-markdown")
+    assert [url for url in foreign_urls if not url.startswith(("data:", "blob:"))] == []
 
 
 def test_no_answer_runs_a_script_while_it_is_written(echo: ChatPage) -> None:
     echo.page.add_init_script("window.hacked = () => { window.was_hacked = true; };")
     echo.open()
-    for part in range(0, len(PAYLOADS), 34):  # a message has a most
+    for part in range(0, len(PAYLOADS), 34):  # a message has a maximum length
         echo.ask("\n\n".join(PAYLOADS[part : part + 34]))
-        all_clear(echo.page, "chat-markdown")
+        assert_nothing_ran(echo.page, "chat-markdown")
 
 
-def test_nothing_else_that_people_or_models_name_runs_a_script(trap: ChatPage) -> None:
+def test_no_title_label_or_name_runs_a_script(trap: ChatPage) -> None:
     payload = '"><img src=x onerror=hacked()><script>hacked()</script>'
     source = {"type": "url", "title": payload, "url": "javascript:hacked()"}
     button = {"type": "Button", "label": payload, "onClickAction": {"type": payload}}
-    trap.answering(
+    trap.respond_with(
         "threads.list",
-        json_answer(
+        json_response(
             {
                 "data": [
                     {
@@ -91,7 +93,7 @@ def test_nothing_else_that_people_or_models_name_runs_a_script(trap: ChatPage) -
     content = [
         {"type": "output_text", "text": "x", "annotations": [{"type": "annotation", "source": source, "index": 0}]}
     ]
-    trap.showing(
+    trap.show_thread(
         [
             {
                 "id": "u",
@@ -154,10 +156,10 @@ def test_nothing_else_that_people_or_models_name_runs_a_script(trap: ChatPage) -
     )
 
 
-def test_the_policy_alone_would_stop_a_script_in_the_page(chat: ChatPage) -> None:
-    """The second wall, were the first to fall: the policy that the page is sent with."""
+def test_the_content_security_policy_alone_would_stop_a_script(chat: ChatPage) -> None:
+    """The second line of defense is the policy that the page is sent with."""
 
-    def infected(route: Route) -> None:
+    def inject_script(route: Route) -> None:
         answer = route.fetch()
         route.fulfill(
             response=answer,
@@ -170,8 +172,8 @@ def test_the_policy_alone_would_stop_a_script_in_the_page(chat: ChatPage) -> Non
     messages: list[str] = []
     context = chat.page.context
     page = context.new_page()
-    page.on("console", lambda said: messages.append(said.text))
-    page.route(chat.url, infected)
+    page.on("console", lambda message: messages.append(message.text))
+    page.route(chat.url, inject_script)
     ChatPage(page, chat.url).open()
     assert page.evaluate("window.was_hacked") is None
     assert any("Content Security Policy" in message for message in messages), json.dumps(messages)

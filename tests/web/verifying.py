@@ -1,4 +1,4 @@
-"""The handler behind the tests with a certified provider: tokens are verified as on a stage; the model echoes."""
+"""The handler for tests with a certified provider: verifies tokens as a deployed stage does, with the demo model."""
 
 import os
 

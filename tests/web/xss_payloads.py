@@ -1,4 +1,4 @@
-"""A hundred ways to get a script into a page through markdown. Each would call `hacked()`."""
+"""A hundred XSS payloads for Markdown. Each would call `hacked()`."""
 
 H = "hacked()"
 _HTML = [

@@ -1,6 +1,6 @@
-// An OpenID provider on https for the tests: oidc-provider, which the OpenID Foundation certified. Anybody signs in with
-// any password. Access tokens are JWTs for whatever resource is requested, and opaque without one.
-// Prints "listening" once it serves. A line on stdin publishes the second key and signs with it; it prints "rotated".
+// An OpenID provider over HTTPS for tests: oidc-provider, which is certified by the OpenID Foundation. It accepts any
+// login and password. Access tokens are JWTs if a resource is requested, and opaque otherwise.
+// It prints "listening" when ready. A line on stdin publishes and activates a second signing key, and prints "rotated".
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:https";
 import { createInterface } from "node:readline";
@@ -49,4 +49,4 @@ createServer({ cert: certificate, key }, provider.callback())
 createInterface({ input: process.stdin }).on("line", () => {
   published = 2;
   console.log("rotated");
-}).on("close", () => process.exit()); // the test that started it is gone
+}).on("close", () => process.exit()); // when the test closes stdin
