@@ -13,7 +13,7 @@ from tests.e2e.conftest import ROOT
 from tests.e2e.make_dev import descendants, ready, running, start_dev, start_make_dev, until_gone
 from tests.fakes.model_api import ANSWER, model_api
 
-SHORT = "remember me, and count to 3"  # which takes the demo model the time of three words
+SHORT = "remember me, and count to 3"  # the demo model answers it with three words
 
 
 async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: Path) -> None:

@@ -340,7 +340,7 @@ def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
         ({"privacy_url": "http://shop.example.com"}, "page.privacy_url must look like https://"),
     ],
 )
-def test_a_page_that_cannot_be_drawn_is_refused_in_a_sentence(
+def test_an_invalid_page_option_is_refused_with_its_reason(
     page: dict[str, Any], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parsers, "AGENT", tmp_path)
@@ -353,7 +353,7 @@ def test_a_thousand_prompts_are_refused() -> None:
     assert _fault(page={"prompts": prompts}).startswith("stages.dev.page.prompts must be a list of 0 to 6")
 
 
-def test_a_page_keeps_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_options_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsers, "AGENT", tmp_path)
     (tmp_path / "logo.svg").write_text("<svg/>")
     prompt = {"label": "Orders", "prompt": "Where is my order?"}

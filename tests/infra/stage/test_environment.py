@@ -30,7 +30,7 @@ def test_an_option_that_a_stage_leaves_out_sets_no_variable() -> None:
     assert _variables() == MINIMUM
 
 
-def test_the_page_is_handed_on_where_it_differs() -> None:
+def test_only_page_options_that_differ_from_the_defaults_are_passed_on() -> None:
     page = {"title": "Shop", "greeting": "What can I help with?"}
     assert json.loads(_variables(page=page)["CHAT_PAGE"]) == {"title": "Shop"}
 
