@@ -25,7 +25,7 @@ from infra.preflight.account import Account
 PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-SCRIPT = Path(__file__).parents[2] / "lambda_src" / "dev" / "guarded_ministack.py"
+SCRIPT = Path(__file__).parents[2] / "lambda_src" / "dev" / "local_aws" / "guarded_ministack.py"
 INHERITED = (
     "PATH",
     "HOME",

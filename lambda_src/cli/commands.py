@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lambda_src.cli import keys, knowledge, secret
 from lambda_src.cli.console import one_sentence, progress, report, run_it, writing
+from lambda_src.cli.knowledge import command as knowledge
 from lambda_src.cli.options import AUTHORIZATION, LOCAL, Place
 from lambda_src.cli.places import IsLocal, StageName, placed
+from lambda_src.cli.secrets import command as secret
+from lambda_src.cli.secrets import keys
 from lambda_src.cli.users import Issuer, Subject, UserId, id_of, mapping, user_of
 from lambda_src.errors import RequestError
 

@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from lambda_src.cli.local_secrets import variable_of
+from lambda_src.cli.secrets.local import variable_of
 from lambda_src.cli.stage import read_stage
 from lambda_src.dev.admission import Admission
 from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
 from lambda_src.dev.banner import banner, shown
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.flags import add_flags, switches_from
-from lambda_src.dev.emulator.sandbox import Output
+from lambda_src.dev.emulator.sandboxes.sandbox import Output
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.dev.local_settings import local_settings
 from lambda_src.dev.log_lines import Readable

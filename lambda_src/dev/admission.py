@@ -7,8 +7,8 @@ site's own name. So the Host header must be ours, and an Origin header must be o
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from lambda_src.dev.emulator.cors import covers
-from lambda_src.dev.emulator.events import Request
+from lambda_src.dev.emulator.url.cors import covers
+from lambda_src.dev.emulator.url.events import Request
 
 NAMES = ("127.0.0.1", "localhost")
 SHOWN_CHARS = 100  # of the caller's origin in the warning

@@ -6,7 +6,7 @@ from typing import Any
 
 from agents import Agent
 
-from lambda_src.cli import local_secrets
+from lambda_src.cli.secrets import local as local_secrets
 from lambda_src.composition.app import Parts, build_handler, dictation, run_config
 from lambda_src.composition.aws import Clients
 from lambda_src.composition.stores import upload_origin

@@ -29,7 +29,7 @@ import h11
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.emulator.delivery import Collected
-from lambda_src.dev.emulator.events import Request, event_2_0
+from lambda_src.dev.emulator.url.events import Request, event_2_0
 from tests.bench.report import write as write_section
 from tests.dev.emulator.client import Stream, open_stream
 

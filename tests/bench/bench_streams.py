@@ -22,7 +22,7 @@ from time import monotonic, monotonic_ns
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.emulator.delivery import Collected
-from lambda_src.dev.emulator.events import Request, event_2_0
+from lambda_src.dev.emulator.url.events import Request, event_2_0
 from tests.apps.chat import message
 from tests.bench import report
 from tests.bench.paced_model import MARK as WORD_PREFIX

@@ -17,7 +17,7 @@ from lambda_src.cli.commands import app as command_line
 from lambda_src.cli.talk import cors_check
 from lambda_src.cli.talk.client import Endpoint, connected
 from lambda_src.dev.emulator import Cors, Emulator, Switches
-from lambda_src.dev.emulator.front import Front
+from lambda_src.dev.emulator.url.front import Front
 from lambda_src.errors import RequestError
 from lambda_src.http.edge import REQUEST_HEADERS, RESPONSE_HEADERS
 from lambda_src.store.memory.store import MemoryStore

@@ -6,7 +6,7 @@ import pytest
 
 from lambda_src.dev.__main__ import inherited, origin_of
 from lambda_src.dev.admission import Admission
-from lambda_src.dev.emulator.events import Request
+from lambda_src.dev.emulator.url.events import Request
 
 OWN_HOST = "127.0.0.1:8000"
 

@@ -15,7 +15,7 @@ from lambda_src.auth import BackendToken, user_of
 from lambda_src.auth.backend_tokens import NAMESPACE
 from lambda_src.auth.jwt_claims import usable
 from lambda_src.cli.commands import app
-from lambda_src.cli.keys import Algorithm, pair
+from lambda_src.cli.secrets.keys import Algorithm, pair
 
 PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
 MAX_LINES = 15  # per snippet: longer ones would not be read

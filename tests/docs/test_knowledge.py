@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from infra.stage.config import StageConfig
 from lambda_src.cli.commands import app
-from lambda_src.cli.documents import TYPES
+from lambda_src.cli.knowledge.documents import TYPES
 from lambda_src.models.providers import openai_run_config
 from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of

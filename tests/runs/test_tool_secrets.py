@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from agents import Agent, function_tool
 
-from lambda_src.cli import local_secrets
+from lambda_src.cli.secrets import local as local_secrets
 from lambda_src.composition import app
 from lambda_src.composition.aws import Clients
 from lambda_src.errors import SettingsError

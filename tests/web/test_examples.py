@@ -10,7 +10,7 @@ import jwt
 import pytest
 from playwright.sync_api import Page, expect
 
-from lambda_src.cli.keys import Algorithm, pair
+from lambda_src.cli.secrets.keys import Algorithm, pair
 from tests.web.chatkit_cdn import SCRIPT, with_cdn, without_cdn
 from tests.web.examples import NEXT, ROOT, TSC, VITE, Example, free_port, run, serving, tool
 

@@ -7,10 +7,10 @@ HTTP response, or a list in memory.
 import asyncio
 from typing import Protocol
 
-from lambda_src.dev.emulator.bandwidth import Bandwidth
 from lambda_src.dev.emulator.protocol import ErrorReport, Invocation, Prelude, split_prelude
-from lambda_src.dev.emulator.states import RefusedError
+from lambda_src.dev.emulator.sandboxes.states import RefusedError
 from lambda_src.dev.emulator.switches import Switches
+from lambda_src.dev.emulator.url.bandwidth import Bandwidth
 
 
 class Sink(Protocol):

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Self
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery, Sink
-from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
 from lambda_src.dev.emulator.exchange import unless
-from lambda_src.dev.emulator.front import Admit, Front, HttpSink
 from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, Invocation
-from lambda_src.dev.emulator.reaper import Reaper
-from lambda_src.dev.emulator.sandbox import Output, Sandbox
+from lambda_src.dev.emulator.sandboxes.reaper import Reaper
+from lambda_src.dev.emulator.sandboxes.sandbox import Output, Sandbox
 from lambda_src.dev.emulator.switches import Switches
+from lambda_src.dev.emulator.url.events import Request, event_1_0, event_2_0
+from lambda_src.dev.emulator.url.front import Admit, Front, HttpSink
 
 BOOTSTRAP = Path(__file__).parents[2] / "bootstrap"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches the function

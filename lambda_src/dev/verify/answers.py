@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from lambda_src.cli import retirement
-from lambda_src.cli.secret import CDK_JSON
+from lambda_src.cli.secrets.command import CDK_JSON
 from lambda_src.cli.stage import read_stage
 from lambda_src.dev.verify.deployment import ASK_S, Deployment, whole
 from lambda_src.dev.verify.row import Row, judged, not_seen, seen

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery
 from lambda_src.dev.emulator.protocol import ErrorReport, Invocation
-from lambda_src.dev.emulator.runtime_api import RuntimeApi
-from lambda_src.dev.emulator.states import ClassicStates, States
+from lambda_src.dev.emulator.sandboxes.runtime_api import RuntimeApi
+from lambda_src.dev.emulator.sandboxes.states import ClassicStates, States
 from lambda_src.dev.emulator.switches import Switches
 
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -1,6 +1,6 @@
-"""lambda_src/dev/emulator/bandwidth.py: the token bucket that limits the bandwidth of responses."""
+"""lambda_src/dev/emulator/url/bandwidth.py: the token bucket that limits the bandwidth of responses."""
 
-from lambda_src.dev.emulator.bandwidth import Bandwidth
+from lambda_src.dev.emulator.url.bandwidth import Bandwidth
 
 
 def test_the_burst_is_not_delayed() -> None:

@@ -1,4 +1,4 @@
-"""lambda_src/dev/emulator/front.py: the emulated function URL over HTTP: events, body limits, keep-alive, CORS."""
+"""lambda_src/dev/emulator/url/front.py: the emulated function URL over HTTP: events, body limits, keep-alive, CORS."""
 
 import asyncio
 import io
@@ -8,9 +8,9 @@ import pytest
 
 from lambda_src.dev.__main__ import laptop
 from lambda_src.dev.emulator import Cors, Emulator, Switches
-from lambda_src.dev.emulator.cors import headers_for
-from lambda_src.dev.emulator.events import Request
 from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES
+from lambda_src.dev.emulator.url.cors import headers_for
+from lambda_src.dev.emulator.url.events import Request
 from tests.dev.emulator.client import get, open_stream, request
 
 HANDLER = "tests.dev.emulator.apps.handler"

@@ -1,4 +1,4 @@
-"""lambda_src/dev/emulator/runtime_api.py: the emulated Runtime API, tested with raw requests in both compute modes."""
+"""lambda_src/dev/emulator/sandboxes/runtime_api.py: the emulated Runtime API, by raw requests, in both modes."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lambda_src.dev.emulator.protocol import BUFFERED_MAX_BYTES, ErrorReport, Prelude
-from lambda_src.dev.emulator.states import ClassicStates, ManagedStates, States
+from lambda_src.dev.emulator.sandboxes.states import ClassicStates, ManagedStates, States
 from tests.dev.emulator.raw_runtime import NEXT, PRELUDE, post, served, streamed_response, until
 
 

@@ -1,8 +1,8 @@
-"""lambda_src/dev/emulator/states.py: the Runtime API's state machines for classic Lambda and Managed Instances."""
+"""lambda_src/dev/emulator/sandboxes/states.py: state machines for classic Lambda and Managed Instances."""
 
 import pytest
 
-from lambda_src.dev.emulator.states import ClassicStates, ManagedStates, Phase, RefusedError
+from lambda_src.dev.emulator.sandboxes.states import ClassicStates, ManagedStates, Phase, RefusedError
 
 
 def running() -> ClassicStates:

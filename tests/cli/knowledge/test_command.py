@@ -15,12 +15,12 @@ import openai
 import pytest
 from typer.testing import CliRunner, Result
 
-from lambda_src.cli import vector_store
 from lambda_src.cli.commands import app
-from lambda_src.cli.documents import read_folder
+from lambda_src.cli.knowledge import vector_store
+from lambda_src.cli.knowledge.documents import read_folder
 from tests.fakes.vector_store_api import KEY, Answer, Dead, VectorStoreApi, vector_store_api
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Knowledge = Callable[..., Result]
 Write = Callable[[dict[str, str]], None]
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lambda_src.cli import local_secrets
 from lambda_src.cli.console import one_sentence, report
+from lambda_src.cli.secrets import local as local_secrets
 from lambda_src.cli.stage import OPENAI, Stage, read_stage, session_for
 from lambda_src.errors import RequestError, SettingsError, UnavailableError
 from lambda_src.runs.tool_secrets import NAME

@@ -1,4 +1,4 @@
-"""lambda_src/dev/leash.py: a child process gets SIGTERM when its parent is killed, and has time to save."""
+"""lambda_src/dev/local_aws/leash.py: a child process gets SIGTERM when its parent is killed, and has time to save."""
 
 import subprocess
 import sys

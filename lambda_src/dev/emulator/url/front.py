@@ -13,11 +13,11 @@ from http import HTTPStatus
 
 import h11
 
-from lambda_src.dev.emulator.cors import preflight, with_cors
-from lambda_src.dev.emulator.events import Request
 from lambda_src.dev.emulator.exchange import READ_BYTES, Server, linger, until_closed
 from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, ErrorReport, Prelude
 from lambda_src.dev.emulator.switches import Cors
+from lambda_src.dev.emulator.url.cors import preflight, with_cors
+from lambda_src.dev.emulator.url.events import Request
 
 BODILESS = (204, 304)  # RFC 9110: no body, whatever the function sends
 

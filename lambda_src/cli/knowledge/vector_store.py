@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import openai
 
-from lambda_src.cli.documents import Document
+from lambda_src.cli.knowledge.documents import Document
 from lambda_src.errors import RequestError, UnavailableError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""lambda_src/dev/local_aws.py: errors of the local AWS: a folder in use, a start that takes too long, a crash."""
+"""lambda_src/dev/local_aws: errors of the local AWS: a folder in use, a start that takes too long, a crash."""
 
 import asyncio
 import fcntl

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from lambda_src.dev.emulator.delivery import Delivery
 from lambda_src.dev.emulator.protocol import LONG_INIT_S, ErrorReport
-from lambda_src.dev.emulator.reaper import Reaper
-from lambda_src.dev.emulator.runtime_api import RuntimeApi
-from lambda_src.dev.emulator.snapshot import break_connections
-from lambda_src.dev.emulator.states import ClassicStates, ManagedStates
+from lambda_src.dev.emulator.sandboxes.reaper import Reaper
+from lambda_src.dev.emulator.sandboxes.runtime_api import RuntimeApi
+from lambda_src.dev.emulator.sandboxes.snapshot import break_connections
+from lambda_src.dev.emulator.sandboxes.states import ClassicStates, ManagedStates
 from lambda_src.dev.emulator.switches import Switches
 
 READ_BYTES = 64 * 1024

@@ -12,7 +12,7 @@ from pathlib import Path
 from lambda_src.errors import SettingsError
 from lambda_src.runs.tool_secrets import SecretReadError
 
-FILE = Path(__file__).resolve().parents[2] / ".local" / "secrets"  # git-ignored
+FILE = Path(__file__).resolve().parents[3] / ".local" / "secrets"  # git-ignored
 OWNER_ONLY = 0o600
 
 

@@ -1,10 +1,10 @@
-"""lambda_src/dev/guarded_ministack.py: the local AWS refuses web pages, but serves SDKs and presigned URLs."""
+"""lambda_src/dev/local_aws/guarded_ministack.py: refuses web pages, serves SDKs and presigned URLs."""
 
 from typing import Any
 
 import pytest
 
-from lambda_src.dev.guarded_ministack import Message, guarded, refuses
+from lambda_src.dev.local_aws.guarded_ministack import Message, guarded, refuses
 
 
 def refused(path: str = "/", query: str = "", **headers: str) -> bool:

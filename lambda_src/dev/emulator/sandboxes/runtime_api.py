@@ -14,7 +14,7 @@ from lambda_src.dev.emulator import protocol
 from lambda_src.dev.emulator.delivery import Delivery
 from lambda_src.dev.emulator.exchange import ApiRequest, Exchange, Server, unless
 from lambda_src.dev.emulator.protocol import ErrorReport, ProtocolError
-from lambda_src.dev.emulator.states import (
+from lambda_src.dev.emulator.sandboxes.states import (
     ManagedStates,
     RefusedError,
     States,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from lambda_src.cli.commands import app
 from tests.fakes.secret_apis import models_api, ssm_api
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KEY = "sk-proj-4f2a9c0e7b1d5836"
 MODEL_KEY, GUEST_SECRET = "/chatkit/dev/model-key", "/chatkit/dev/guest-secret"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -4,9 +4,9 @@ https://docs.aws.amazon.com/lambda/latest/api/API_Cors.html. With a setting the 
 One thing AWS has not: an origin may end in `:*`, any port, for the pages that people develop on a laptop.
 """
 
-from lambda_src.dev.emulator.events import Request
 from lambda_src.dev.emulator.protocol import Prelude
 from lambda_src.dev.emulator.switches import Cors
+from lambda_src.dev.emulator.url.events import Request
 
 
 def preflight(cors: Cors, request: Request) -> Prelude | None:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lambda_src.cli import secret
 from lambda_src.cli.console import one_sentence, progress, report, run_it
-from lambda_src.cli.documents import read_folder
+from lambda_src.cli.knowledge.documents import read_folder
+from lambda_src.cli.secrets import command as secret
 from lambda_src.cli.stage import Stage, read_stage
 from lambda_src.cli.stage_file import set_variable
 from lambda_src.errors import RequestError
@@ -15,7 +15,7 @@ from lambda_src.errors import RequestError
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-    from lambda_src.cli.vector_store import Plan, VectorStore
+    from lambda_src.cli.knowledge.vector_store import Plan, VectorStore
 
 VARIABLE = "KNOWLEDGE_STORE"  # in the stage's `environment`: the id of its vector store
 
@@ -49,7 +49,7 @@ def knowledge(
         """Whether OpenAI took every document."""
         from openai import AsyncOpenAI  # noqa: PLC0415 - a second that no other command needs
 
-        from lambda_src.cli import vector_store as stores  # noqa: PLC0415 - as above
+        from lambda_src.cli.knowledge import vector_store as stores  # noqa: PLC0415 - as above
 
         if dry_run and store_id is None:
             return _listed(stores.plan_of(documents, ()))
@@ -78,7 +78,7 @@ def knowledge(
 
 async def _new_store(client: "AsyncOpenAI", stage: Stage, cdk_json: Path) -> "VectorStore":
     """A new vector store, whose id is in cdk.json before anything is uploaded: a run that dies loses nothing."""
-    from lambda_src.cli.vector_store import VectorStore  # noqa: PLC0415 - as above
+    from lambda_src.cli.knowledge.vector_store import VectorStore  # noqa: PLC0415 - as above
 
     store = await VectorStore.created(client, f"chatkit {stage.name}")
     set_variable(cdk_json, stage.name, VARIABLE, store.id)

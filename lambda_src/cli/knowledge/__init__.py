@@ -1,0 +1,1 @@
+"""`chat knowledge`: keeps an OpenAI vector store equal to a folder of documents."""
