@@ -1,8 +1,8 @@
-"""Records a release's logical ids and immutable properties, so that tests find upgrades that would replace resources.
+"""Records the logical IDs and immutable properties of a release, so that tests detect upgrades that replace resources.
 
-CloudFormation replaces a resource whose logical id or immutable properties change: the table would be empty, the URL
-different. Run `python -m tests.infra.releases` when a version is tagged; the tests of the next release compare
-with it.
+CloudFormation replaces a resource whose logical ID or immutable properties change; a new table would be empty, and a
+new URL would be different. Run `python -m tests.infra.releases` when a version is tagged. The tests of the next release
+compare with this record.
 """
 
 import json
@@ -33,14 +33,14 @@ IDENTITY: dict[str, tuple[str, ...]] = {
     "AWS::CloudFront::Distribution": (),
 }
 
-# "Update requires: No interruption" in the same reference; the local AWS says "Conditionally" of what it does not know.
+# "Update requires: No interruption" in the same reference; the local AWS returns "Conditionally" if it does not know.
 IN_PLACE = {("AWS::S3::Bucket", "CorsConfiguration")}
 
 Identities = dict[str, dict[str, Any]]
 
 
 def identities(template: Mapping[str, Any]) -> Identities:
-    """The resources of a template that hold data or addresses, by logical id."""
+    """The resources of a template that hold data or have a URL, by logical ID."""
     return {
         name: {"Type": body["Type"]} | {key: body["Properties"].get(key) for key in IDENTITY[body["Type"]]}
         for name, body in template["Resources"].items()
@@ -61,9 +61,9 @@ def replaced(before: Identities, after: Identities) -> list[str]:
 
 
 def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The logical ids that a change set (its ResourceChanges, by id) replaces or removes.
+    """The logical IDs that a change set (its ResourceChanges by ID) replaces or removes.
 
-    What it calls conditional hangs on what a property refers to: it is replaced if that is, or if nothing more is said.
+    A conditional replacement counts if the resource that causes it is replaced, or if the change itself is static.
     """
 
     def is_replaced(name: str) -> bool:

@@ -33,7 +33,7 @@ def variant(reference: Mapping[str, Any], name: str, options: Mapping[str, Any])
 
 
 def merge(templates: Mapping[str, Template]) -> Template:
-    """One template with the content of all stacks, whose logical ids never collide."""
+    """One template with the content of all stacks, whose logical IDs must not collide."""
     merged: Template = {"Description": "All stacks of one stage in one. Made by `make template`: do not edit."}
     for section in ("Mappings", "Resources", "Outputs"):
         if not any(section in template for template in templates.values()):
@@ -52,13 +52,13 @@ def changes(old: Template, new: Template) -> list[str]:
         before, after = old.get(section, {}), new.get(section, {})
         for name in sorted(before.keys() | after.keys()):
             body = after.get(name, before.get(name))
-            what = f"{name} ({body['Type']})" if "Type" in body else f"{name} (output)"
+            label = f"{name} ({body['Type']})" if "Type" in body else f"{name} (output)"
             if name not in before:
-                lines.append(f"added    {what}")
+                lines.append(f"added    {label}")
             elif name not in after:
-                lines.append(f"removed  {what}")
+                lines.append(f"removed  {label}")
             elif before[name] != after[name]:
-                lines.append(f"changed  {what}")
+                lines.append(f"changed  {label}")
     return lines
 
 
@@ -85,8 +85,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         refresh(COMMITTED, merge(template.synthesize(reference, outdir=Path(folder, "reference"))))
         for name, options in variants.items():
-            made = template.synthesize(variant(reference, name, options), outdir=Path(folder, name))
-            refresh(SNAPSHOTS / f"{name}.json", merge(made))
+            templates = template.synthesize(variant(reference, name, options), outdir=Path(folder, name))
+            refresh(SNAPSHOTS / f"{name}.json", merge(templates))
     CONFIGURATION.write_text(configuration_page.page(), encoding="utf-8", newline="\n")
 
 

@@ -33,7 +33,7 @@ class Request:
         self.grew = asyncio.Event()
         self._writer = writer
 
-    async def whole(self) -> Self:
+    async def complete(self) -> Self:
         """Wait for the end of the request."""
         await self.over.wait()
         return self

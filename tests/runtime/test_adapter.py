@@ -67,7 +67,7 @@ async def test_every_kind_of_event_reaches_the_app_and_is_streamed(
     name: str, line: list[str], header: list[str], content: bytes
 ) -> None:
     async with serving(mirror) as (api, _):
-        request = await (await api.deliver(EVENTS[name])).whole()
+        request = await (await api.deliver(EVENTS[name])).complete()
         request.answer(202)
     parts = split_prelude(bytes(request.body))
     assert parts is not None
@@ -102,7 +102,7 @@ async def on_event(event: dict[str, Any], context: Any) -> object:
 
 async def test_other_events_go_to_on_event_and_get_a_buffered_response() -> None:
     async with serving(StreamingMangum(mirror, on_event=on_event)) as (api, _):
-        request = await (await api.deliver({"chat": "sweep"})).whole()
+        request = await (await api.deliver({"chat": "sweep"})).complete()
         request.answer(202)
     assert json.loads(request.body) == {"did": "sweep", "request_id": "r-1"}
 

@@ -20,7 +20,7 @@ from tests.runtime.serving import serving
 async def respond(app: Any, event: object = None) -> tuple[Prelude, bytes]:
     """Send `app` an event; return the prelude and the body of its response, as the service would split them."""
     async with serving(app) as (api, _):
-        request = await (await api.deliver(event)).whole()
+        request = await (await api.deliver(event)).complete()
         request.answer(202)
         await api.take("/next")  # the app has returned, and so has its background work
     assert request.trailers == {}
@@ -102,7 +102,7 @@ async def test_an_app_that_never_responds_is_stopped_at_its_deadline() -> None:
         await asyncio.Event().wait()
 
     async with serving(app, now_s=10.0) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
 

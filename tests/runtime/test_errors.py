@@ -31,7 +31,7 @@ async def raises_midstream(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def test_an_error_before_the_first_byte_goes_to_the_error_path() -> None:
     async with serving(raises) as (api, _):
-        request = await (await api.deliver(invocation_id="i-1")).whole()
+        request = await (await api.deliver(invocation_id="i-1")).complete()
         request.answer(202)
     report = json.loads(request.body)
     assert request.path == "/2018-06-01/runtime/invocation/r-1/error"
@@ -77,7 +77,7 @@ async def test_an_error_between_start_and_body_goes_to_the_error_path() -> None:
 
 async def test_an_error_after_the_first_byte_is_sent_in_the_trailers() -> None:
     async with serving(raises_midstream) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.trailers["lambda-runtime-function-error-type"] == "Function.KeyError"
     assert json.loads(b64decode(request.trailers["lambda-runtime-function-error-body"]))["errorMessage"] == "'k'"
@@ -89,7 +89,7 @@ async def test_an_error_after_a_complete_response_is_only_logged(caplog: pytest.
         raise KeyError("k")
 
     async with serving(app) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
         await api.take("/next")
     assert (request.trailers, request.ended) == ({}, True)
@@ -134,7 +134,7 @@ def test_an_error_type_has_the_shape_that_the_service_accepts(name: str, kind: s
 )
 async def test_an_invalid_event_is_a_clear_error_and_the_runtime_keeps_running(event: object, expected: str) -> None:
     async with serving(HELLO) as (api, _):
-        request = await (await api.deliver(event)).whole()
+        request = await (await api.deliver(event)).complete()
         request.answer(202)
         (await api.deliver()).answer(202)
     report = json.loads(request.body)
@@ -143,7 +143,7 @@ async def test_an_invalid_event_is_a_clear_error_and_the_runtime_keeps_running(e
 
 async def test_an_event_with_64_kb_of_headers_is_served() -> None:
     async with serving(HELLO) as (api, _):
-        request = await (await api.deliver(http_event(headers={f"x-{n}": "v" * 1000 for n in range(65)}))).whole()
+        request = await (await api.deliver(http_event(headers={f"x-{n}": "v" * 1000 for n in range(65)}))).complete()
         request.answer(202)
     assert request.body.endswith(b"hello")
 
@@ -156,7 +156,7 @@ class Silent(StreamingHandler):
 
 async def test_a_handler_that_never_replies_is_a_clear_error() -> None:
     async with serving(Silent()) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
         await api.take("/next")
     assert json.loads(request.body)["errorMessage"] == "The app returned before its answer was complete."
@@ -175,6 +175,6 @@ async def test_a_handler_that_never_replies_is_a_clear_error() -> None:
 )
 async def test_an_app_that_breaks_asgi_is_a_clear_error(app: App, expected: str) -> None:
     async with serving(app) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert json.loads(request.body)["errorMessage"] == expected

@@ -136,6 +136,6 @@ async def test_concurrent_streams_log_their_own_request_ids() -> None:
             )
             next_request.answer(200, event, headers)
         for _ in range(2):
-            (await (await api.take("/response")).whole()).answer(202)
+            (await (await api.take("/response")).complete()).answer(202)
     assert len(lines) == 4
     assert all(line.split("\t")[2] == line.split()[-1] for line in lines)

@@ -19,7 +19,7 @@ HELLO = sends(start(), body(b"hello"))
 async def test_next_is_a_get_on_a_kept_alive_connection() -> None:
     async with serving(HELLO) as (api, _):
         for _ in range(3):
-            (await (await api.deliver()).whole()).answer(202)
+            (await (await api.deliver()).complete()).answer(202)
         next_request = await api.take("/2018-06-01/runtime/invocation/next")
     assert (next_request.method, next_request.headers, api.connections) == ("GET", {"host": api.address}, 1)
 
@@ -90,7 +90,7 @@ async def test_an_http_1_0_server_gets_a_new_connection_for_each_request() -> No
         (await api.take("/next")).answer_raw(
             b"HTTP/1.0 200 OK\r\nLambda-Runtime-Aws-Request-Id: r\r\nContent-Length: %d\r\n\r\n" % len(event) + event
         )
-        (await (await api.take("/response")).whole()).answer(202)
+        (await (await api.take("/response")).complete()).answer(202)
         assert api.connections == 2
 
 
@@ -102,7 +102,7 @@ async def test_work_after_the_response_delays_next_but_not_the_response() -> Non
         await background.wait()
 
     async with serving(app) as (api, _):
-        response = await (await api.deliver(http_event())).whole()
+        response = await (await api.deliver(http_event())).complete()
         assert response.ended
         response.answer(202)
         background.set()

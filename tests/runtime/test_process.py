@@ -65,7 +65,7 @@ def test_the_wrapper_is_executable_and_has_unix_line_endings() -> None:
 
 async def test_the_wrapper_runs_the_given_interpreter_in_the_task_root_with_lambdas_sys_path() -> None:
     async with runtime("plain", LAMBDA_RUNTIME_DIR="/var/runtime") as (api, _):
-        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
+        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).complete()
         request.answer(202)
     answer = json.loads(request.body)
     assert (answer["executable"], answer["cwd"]) == (sys.executable, str(ROOT))
@@ -75,7 +75,7 @@ async def test_the_wrapper_runs_the_given_interpreter_in_the_task_root_with_lamb
 
 async def test_a_handler_without_asgi_gets_a_buffered_json_response() -> None:
     async with runtime("plain") as (api, _):
-        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
+        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).complete()
         request.answer(202)
     answer = json.loads(request.body)
     assert (answer["event"], answer["request_id"], answer["remaining"]) == ({"a": 1}, "r-1", True)
@@ -85,7 +85,7 @@ async def test_a_handler_without_asgi_gets_a_buffered_json_response() -> None:
 
 async def test_a_result_that_is_not_json_serializable_is_an_error() -> None:
     async with runtime("not_json") as (api, _):
-        request = await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()
+        request = await (await api.deliver({}, deadline_ms=FOREVER_MS)).complete()
         request.answer(202)
     assert request.headers["lambda-runtime-function-error-type"] == "Function.TypeError"
 
@@ -94,7 +94,7 @@ async def test_the_trace_id_is_in_the_environment_only_during_its_invocation() -
     traces = []
     async with runtime("plain") as (api, _):
         for trace_id in ("Root=1", None):
-            request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id=trace_id)).whole()
+            request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id=trace_id)).complete()
             request.answer(202)
             traces.append(json.loads(request.body)["trace"])
     assert traces == ["Root=1", None]
@@ -103,7 +103,7 @@ async def test_the_trace_id_is_in_the_environment_only_during_its_invocation() -
 async def test_a_managed_instance_requests_n_invocations_and_keeps_the_trace_id_out_of_the_environment() -> None:
     async with runtime("plain", AWS_LAMBDA_MAX_CONCURRENCY="3") as (api, _):
         waiting = [await api.take("/next") for _ in range(2)]
-        request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id="Root=1")).whole()
+        request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id="Root=1")).complete()
         request.answer(202)
     assert (len(waiting), json.loads(request.body)["trace"]) == (2, None)
 
@@ -111,7 +111,7 @@ async def test_a_managed_instance_requests_n_invocations_and_keeps_the_trace_id_
 @pytest.mark.parametrize("handler", ["streaming", HANDLERS[:-1] + ":app"])
 async def test_an_asgi_app_is_streamed_with_or_without_the_adapter(handler: str) -> None:
     async with runtime(handler) as (api, process):
-        request = await (await api.deliver(deadline_ms=FOREVER_MS)).whole()
+        request = await (await api.deliver(deadline_ms=FOREVER_MS)).complete()
         request.answer(202)
         assert request.body.endswith(b"\0" * 8 + b"pid %d" % process.process.pid)
     assert request.headers["lambda-runtime-function-response-mode"] == "streaming"
@@ -134,7 +134,7 @@ async def test_a_function_that_cannot_start_reports_the_reason_and_exits_with_1(
     (tmp_path / "syntax_error.py").write_text("def:")
     root = str(tmp_path) if ":" in handler else str(ROOT)
     async with runtime(handler, LAMBDA_TASK_ROOT=root) as (api, process):
-        request = await (await api.take("/runtime/init/error")).whole()
+        request = await (await api.take("/runtime/init/error")).complete()
         request.answer(202)
         code, _ = await process.ended()
     report = json.loads(request.body)
@@ -151,7 +151,7 @@ async def first_line(process: Process) -> str:
 async def test_a_function_that_cannot_start_logs_one_critical_line_in_json_before_its_report() -> None:
     async with runtime("failing_lifespan", AWS_LAMBDA_LOG_FORMAT="JSON") as (api, process):
         line = json.loads(await first_line(process))
-        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        (await (await api.take("/runtime/init/error")).complete()).answer(202)
         assert (await process.ended())[1] == ""
     assert (line["level"], line["message"], line["kind"]) == (
         "CRITICAL",
@@ -166,7 +166,7 @@ async def test_a_function_that_cannot_start_logs_one_critical_line_in_json_befor
 async def test_a_function_that_cannot_start_logs_its_exception_chain_and_stack_as_text() -> None:
     async with runtime("failing_lifespan") as (api, process):
         first = await first_line(process)
-        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        (await (await api.take("/runtime/init/error")).complete()).answer(202)
         _, rest = await process.ended()
     assert first.startswith("[CRITICAL]\t")
     assert "runtime.cannot_start kind=Function.ConnectionError error_type=ConnectionError reason=no database" in first
@@ -177,7 +177,7 @@ async def test_a_function_that_cannot_start_logs_its_exception_chain_and_stack_a
 async def test_a_chat_that_cannot_start_logs_the_invalid_setting() -> None:
     async with runtime("lambda_src.handler:handler", CHAT_TABEL="chat") as (api, process):
         line = json.loads(await first_line(process))
-        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        (await (await api.take("/runtime/init/error")).complete()).answer(202)
         assert (await process.ended())[1] == ""
     assert (line["level"], line["error_type"]) == ("CRITICAL", "SettingsError")
     assert "CHAT_TABEL" in line["reason"]
@@ -187,7 +187,7 @@ async def test_a_module_that_exits_during_its_import_is_an_init_error(tmp_path: 
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
     async with runtime("exits:app", LAMBDA_TASK_ROOT=str(tmp_path)) as (api, process):
         line = await first_line(process)
-        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        (await (await api.take("/runtime/init/error")).complete()).answer(202)
         assert (await process.ended())[0] == 1
     assert "error_type=SystemExit" in line
 
@@ -195,7 +195,7 @@ async def test_a_module_that_exits_during_its_import_is_an_init_error(tmp_path: 
 async def log_of_failure(**env: str) -> tuple[list[dict[str, Any]], str]:
     """The chat's log of a failed invocation, parsed by line and as text."""
     async with runtime("tests.runtime.chat_logging.fails", **env) as (api, process):
-        (await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()).answer(202)
+        (await (await api.deliver({}, deadline_ms=FOREVER_MS)).complete()).answer(202)
         await api.take("/next")
         process.process.kill()
         _, out = await process.ended()
@@ -223,7 +223,7 @@ async def test_a_switch_adds_the_error_message_to_the_log() -> None:
 
 async def test_a_misspelled_switch_of_the_runtime_is_an_init_error() -> None:
     async with runtime("plain", CHAT_RUNTIME_SIGTRM="1") as (api, process):
-        request = await (await api.take("/runtime/init/error")).whole()
+        request = await (await api.take("/runtime/init/error")).complete()
         request.answer(202)
         code, _ = await process.ended()
     assert code == 1
@@ -251,7 +251,7 @@ async def test_snapstart_runs_the_hooks_in_order_around_the_snapshot() -> None:
 
 async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exits_with_64() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="before") as (api, process):
-        request = await (await api.take("/runtime/init/error")).whole()
+        request = await (await api.take("/runtime/init/error")).complete()
         request.answer(202)
         assert (await process.ended())[0] == 64
     assert request.headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
@@ -261,7 +261,7 @@ async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exits_
 async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exits_with_65() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="after") as (api, process):
         (await api.take("/runtime/restore/next")).answer(200, b"{}")
-        request = await (await api.take("/runtime/restore/error")).whole()
+        request = await (await api.take("/runtime/restore/error")).complete()
         request.answer(202)
         assert (await process.ended())[0] == 65
     assert request.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"

@@ -64,7 +64,7 @@ async def test_nagles_algorithm_is_off() -> None:
 async def test_the_response_starts_with_the_first_byte_of_the_body() -> None:
     app = sends(start(), body(b"", more=True), body(b"first", more=True), body(b"last"))
     async with serving(app) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.body == Prelude().encode() + b"firstlast"
 
@@ -84,7 +84,7 @@ async def test_a_response_without_a_body_gets_one_byte_because_function_urls_han
     method: str, status: int, sent: bytes
 ) -> None:
     async with serving(sends(start(status), body(sent))) as (api, _):
-        request = await (await api.deliver(http_event(method=method))).whole()
+        request = await (await api.deliver(http_event(method=method))).complete()
         request.answer(202)
     assert request.body == Prelude(status).encode() + b"\n"
 
@@ -102,14 +102,14 @@ async def test_the_invocation_id_is_echoed_if_next_had_one() -> None:
 async def test_binary_bodies_are_sent_unchanged() -> None:
     data = bytes(range(256)) * 3
     async with serving(sends(start(), body(data[:100], more=True), body(data[100:]))) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.body == Prelude().encode() + data
 
 
 async def test_a_prelude_over_16_kib_is_an_error_before_any_byte_is_sent() -> None:
     async with serving(sends(start(200, (b"x-big", b"x" * 16_384)), body(b"x"))) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.path.endswith("/error")
     assert b"Lambda allows 16384" in request.body
@@ -124,7 +124,7 @@ async def test_an_app_whose_headers_were_too_large_may_start_another_response() 
         await send(body(b"sorry"))
 
     async with serving(app) as (api, _):
-        request = await (await api.deliver()).whole()
+        request = await (await api.deliver()).complete()
         request.answer(202)
     assert request.body == Prelude(500).encode() + b"sorry"
 
@@ -180,7 +180,7 @@ async def test_a_buffered_response_over_the_limit_may_get_its_413_while_it_is_be
     async with serving(handler) as (api, _):
         request = await api.deliver()  # only the head; most of the body has not arrived
         request.answer(413, b'{"errorType":"RequestEntityTooLarge"}', [("Connection", "close")])
-        (await (await api.deliver()).whole()).answer(202)  # the runtime keeps running
+        (await (await api.deliver()).complete()).answer(202)  # the runtime keeps running
 
 
 @pytest.mark.parametrize("refusal", [400, 403, 410, 413])
@@ -237,6 +237,6 @@ async def test_the_runtime_does_not_enforce_the_services_limits() -> None:
         await send(body((await receive())["body"]))
 
     async with serving(echo) as (api, _):
-        request = await (await api.deliver(event)).whole()
+        request = await (await api.deliver(event)).complete()
         request.answer(202)
     assert len(request.body) > 7 * MIB

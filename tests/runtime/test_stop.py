@@ -43,7 +43,7 @@ async def finish(send: Send) -> None:
 async def test_near_the_deadline_the_app_is_cancelled_once_and_the_client_gets_an_error() -> None:
     app = Watched(starts=False)
     async with serving(app, now_s=10.0) as (api, _):
-        request = await (await api.deliver(deadline_ms=10_000)).whole()
+        request = await (await api.deliver(deadline_ms=10_000)).complete()
         request.answer(202)
         await api.take("/next")
     assert app.cancelled == 1
@@ -54,7 +54,7 @@ async def test_near_the_deadline_the_app_is_cancelled_once_and_the_client_gets_a
 async def test_an_app_may_complete_its_response_during_clean_up() -> None:
     app = Watched(finish)
     async with serving(app, now_s=9.9) as (api, _):
-        request = await (await api.deliver(deadline_ms=10_000)).whole()
+        request = await (await api.deliver(deadline_ms=10_000)).complete()
         request.answer(202)
     assert (request.body.endswith(b"onekept"), request.trailers, app.cancelled) == (True, {}, 1)
 
@@ -62,7 +62,7 @@ async def test_an_app_may_complete_its_response_during_clean_up() -> None:
 async def test_a_stopped_response_that_had_started_ends_with_error_trailers() -> None:
     app = Watched()
     async with serving(app, now_s=9.9) as (api, _):
-        request = await (await api.deliver(deadline_ms=10_000)).whole()
+        request = await (await api.deliver(deadline_ms=10_000)).complete()
         request.answer(202)
     assert request.trailers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
 
@@ -101,7 +101,7 @@ async def test_the_end_of_the_sandbox_stops_the_app_and_lets_it_complete_its_res
         request = await api.deliver()
         await request.has(b"one")
         worker.end()
-        (await request.whole()).answer(202)
+        (await request.complete()).answer(202)
         assert request.body.endswith(b"kept")
     assert app.cancelled == 1
 
@@ -133,7 +133,7 @@ async def test_an_app_that_ignores_cancellation_is_abandoned_after_the_clean_up_
 
     app = Watched(stubborn, starts=False)
     async with serving(app, now_s=10.0, clean_up_s=0.01) as (api, _):
-        request = await (await api.deliver(deadline_ms=10_000)).whole()
+        request = await (await api.deliver(deadline_ms=10_000)).complete()
         request.answer(202)
         await api.take("/next")
         release.set()
@@ -168,8 +168,8 @@ async def test_an_abandoned_app_cannot_write_into_the_next_response(started: boo
         await next(apps)(scope, receive, send)
 
     async with serving(app, now_s=9.9, clean_up_s=0.01) as (api, _):
-        (await (await api.deliver(deadline_ms=10_000)).whole()).answer(202)
-        request = await (await api.deliver(deadline_ms=99_000)).whole()
+        (await (await api.deliver(deadline_ms=10_000)).complete()).answer(202)
+        request = await (await api.deliver(deadline_ms=99_000)).complete()
         request.answer(202)
         assert api.connections == 1
     assert request.body.endswith(b"two three")
@@ -228,6 +228,6 @@ async def test_the_app_does_not_learn_that_its_client_disconnected() -> None:
         received.append((await listening)["type"])
 
     async with serving(app) as (api, _):
-        (await (await api.deliver()).whole()).answer(202)
+        (await (await api.deliver()).complete()).answer(202)
         await api.take("/next")
     assert received == ["http.disconnect"]  # only once the answer is complete

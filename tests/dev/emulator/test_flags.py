@@ -15,7 +15,7 @@ from tests.dev.emulator.client import get
 
 
 def parsed(arguments: list[str]) -> Switches:
-    """The switches of a command line with nothing else on it."""
+    """The switches of a command line that has only the emulator's flags."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     add_flags(parser)
     return switches_from(parser.parse_args(arguments))
