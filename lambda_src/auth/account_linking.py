@@ -32,7 +32,7 @@ class Threads(Handover, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class LinkedThreads:
     """How many threads were moved, and how many are left because a turn runs in them or time ran out."""
 
     threads: int
@@ -40,7 +40,7 @@ class Adopted:
 
 
 class AccountLinking:
-    """Moves threads: `adopt` in the user's request, `finish` in the hourly event. `now` is in seconds."""
+    """Moves threads: `link` in the user's request, `finish` in the hourly event. `now` is in seconds."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class AccountLinking:
     ) -> None:
         self._threads, self._turns, self._files, self._now = threads, turns, files, now
 
-    async def adopt(self, guest: User, context: RequestContext) -> Adopted:
+    async def link(self, guest: User, context: RequestContext) -> LinkedThreads:
         """Move the guest's threads at the user's assistant to the user. The request can be repeated.
 
         RequestError: the user is a guest, or the guest is not one. ConflictError: another user has claimed the guest.
@@ -75,7 +75,7 @@ class AccountLinking:
             moved += (await self._move(claim, "sweep", stop)).threads
         return moved
 
-    async def _move(self, claim: Claim, request_id: str, stop: Callable[[], bool]) -> Adopted:
+    async def _move(self, claim: Claim, request_id: str, stop: Callable[[], bool]) -> LinkedThreads:
         guest = RequestContext(User(claim.guest_id, is_guest=True), request_id)
         user = RequestContext(User(claim.user_id), request_id)
         waiting = await self._listed(guest)
@@ -86,7 +86,7 @@ class AccountLinking:
             moved += await self._hand_over(thread_id, guest, user)
         if moved == len(waiting):
             await self._threads.end_claim(claim.guest_id, user)
-        return Adopted(moved, len(waiting) - moved)
+        return LinkedThreads(moved, len(waiting) - moved)
 
     async def _hand_over(self, thread_id: str, guest: RequestContext, user: RequestContext) -> bool:
         """Move one thread; False while a turn runs in it. Saves the partial answer of a dead turn first."""

@@ -72,8 +72,8 @@ class Readable:
         """Write more of the log."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if (text := readable(line)) is not None:
-                self._out.write(text + "\n")
+            if (event := readable(line)) is not None:
+                self._out.write(event + "\n")
 
     def flush(self) -> None:
         """Flush `out`; complete lines were written already."""

@@ -155,12 +155,10 @@ def chat_router(
 
     if guests is not None and account_linking is not None:
 
-        @router.post("/adopt")
-        async def adopt(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
-            adopted = await account_linking.adopt(
-                await guests.who(request_parsing.parse_adopt(body).guest_token), context
-            )
-            return JSONResponse({"threads": adopted.threads, "left": adopted.left})
+        @router.post("/link")
+        async def link(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
+            linked = await account_linking.link(await guests.who(request_parsing.parse_link(body).guest_token), context)
+            return JSONResponse({"threads": linked.threads, "left": linked.left})
 
     return router
 

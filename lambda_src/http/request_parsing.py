@@ -134,8 +134,8 @@ class Stop(BaseModel):
     thread_id: str | None = None
 
 
-class Adopt(BaseModel):
-    """The body of POST /chatkit/adopt: a token from POST /auth/guest."""
+class LinkRequest(BaseModel):
+    """The body of POST /chatkit/link: a token from POST /auth/guest."""
 
     model_config = ConfigDict(extra="forbid")
     guest_token: str
@@ -155,10 +155,10 @@ def parse_guest(body: bytes) -> Guest:
         raise RequestError(_sentence(error)) from None
 
 
-def parse_adopt(body: bytes) -> Adopt:
-    """The body of POST /chatkit/adopt; RequestError if it is malformed."""
+def parse_link(body: bytes) -> LinkRequest:
+    """The body of POST /chatkit/link; RequestError if it is malformed."""
     try:
-        return Adopt.model_validate_json(body)
+        return LinkRequest.model_validate_json(body)
     except ValidationError as error:
         raise RequestError(_sentence(error)) from None
 

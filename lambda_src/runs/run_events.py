@@ -176,13 +176,13 @@ class RunEvents:
         """A converter that stores generated images as files of the thread, so that they are deleted with it."""
         thread, context = self._agent_context.thread, self._agent_context.request_context
 
-        async def adopt() -> str:
+        async def new_id() -> str:
             image_id = files.generate_attachment_id("image/png", context)
             row = FileAttachment(id=image_id, name=f"{image_id}.png", mime_type="image/png", thread_id=thread.id)
             await store.save_attachment(row, context=context)
             return image_id
 
-        return KeptImages(files, context, adopt)
+        return KeptImages(files, context, new_id)
 
     def _message(self, text: str) -> AssistantMessageItem:
         item_id, thread_id = self._agent_context.generate_id("message"), self._agent_context.thread.id

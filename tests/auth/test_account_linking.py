@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from lambda_src.auth import FirstOf, GuestTokens
-from lambda_src.auth.account_linking import AT_ONCE_S, AccountLinking, Adopted
+from lambda_src.auth.account_linking import AT_ONCE_S, AccountLinking, LinkedThreads
 from lambda_src.auth.guest_access import Guests
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.scheduled_events import Events
@@ -53,9 +53,9 @@ class LinkingApp:
             assert (await guest("threads.create", input=message(text))).status == 200
         return token, guest
 
-    async def adopt(self, user: str | None, token: str) -> Answer:
+    async def link(self, user: str | None, token: str) -> Answer:
         """Link the guest to a user, as the page does when the user signs in."""
-        return await self.chat.as_(user).post(json.dumps({"guest_token": token}).encode(), "/chatkit/adopt")
+        return await self.chat.as_(user).post(json.dumps({"guest_token": token}).encode(), "/chatkit/link")
 
     async def context_of(self, token: str) -> RequestContext:
         """Return the store context of a guest."""
@@ -87,7 +87,7 @@ async def titles(chat: Chat) -> list[str]:
 
 async def test_a_guest_who_signs_in_keeps_the_threads(linking_app: LinkingApp) -> None:
     token, guest = await linking_app.guest("one", "two")
-    answer = await linking_app.adopt("ann", token)
+    answer = await linking_app.link("ann", token)
     assert (answer.status, answer.json) == (200, {"threads": 2, "left": 0})
     assert await titles(linking_app.chat) == ["one", "two"]
     assert await titles(guest) == []
@@ -97,7 +97,7 @@ async def test_a_linked_thread_can_be_continued(linking_app: LinkingApp) -> None
     token, guest = await linking_app.guest("one")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     before = (await guest("items.list", thread_id=thread_id)).json["data"]
-    await linking_app.adopt("ann", token)
+    await linking_app.link("ann", token)
     assert (await linking_app.chat("items.list", thread_id=thread_id)).json["data"] == before
     assert (await linking_app.chat("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 200
     assert len((await linking_app.chat("items.list", thread_id=thread_id)).json["data"]) == len(before) + 2
@@ -108,31 +108,31 @@ async def test_linking_again_changes_nothing_for_the_same_user_and_is_a_409_for_
     linking_app: LinkingApp,
 ) -> None:
     token, _ = await linking_app.guest("one")
-    await linking_app.adopt("ann", token)
-    assert (await linking_app.adopt("ann", token)).json == {"threads": 0, "left": 0}
-    assert (await linking_app.adopt("bob", token)).status == 409
+    await linking_app.link("ann", token)
+    assert (await linking_app.link("ann", token)).json == {"threads": 0, "left": 0}
+    assert (await linking_app.link("bob", token)).status == 409
     assert await titles(linking_app.chat.as_("bob")) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"guest_token": 1}', b'{"guest_token": "x", "more": 1}', b"[]"])
 async def test_a_body_without_a_guest_token_is_refused(linking_app: LinkingApp, body: bytes) -> None:
-    assert (await linking_app.chat.post(body, "/chatkit/adopt")).status == 422
+    assert (await linking_app.chat.post(body, "/chatkit/link")).status == 422
 
 
 async def test_only_a_valid_guest_token_is_accepted(linking_app: LinkingApp) -> None:
     foreign = (await GuestTokens(Secret(lambda: "o" * 64)).mint()).token
     expired = (await GuestTokens(Secret(lambda: "s" * 64), lifetime_s=-3600).mint()).token
     for token in ("", "ann", foreign, expired):
-        assert (await linking_app.adopt("ann", token)).status == 422
+        assert (await linking_app.link("ann", token)).status == 422
 
 
 async def test_guests_cannot_link_and_users_cannot_be_linked(linking_app: LinkingApp) -> None:
     token, _ = await linking_app.guest("one")
     other, _ = await linking_app.guest()
-    assert (await linking_app.adopt(other, token)).status == 422
-    assert (await linking_app.adopt(None, token)).status == 401
+    assert (await linking_app.link(other, token)).status == 422
+    assert (await linking_app.link(None, token)).status == 401
     with pytest.raises(RequestError):
-        await linking_app.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
+        await linking_app.account_linking.link(User("bob"), RequestContext(User("ann"), "r"))
 
 
 async def test_a_thread_with_a_running_turn_is_handed_over_by_the_hourly_event(linking_app: LinkingApp) -> None:
@@ -140,7 +140,7 @@ async def test_a_thread_with_a_running_turn_is_handed_over_by_the_hourly_event(l
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     context = await linking_app.context_of(token)
     await linking_app.store.ledger.take_lease(thread_id, "turn-that-still-runs", lease_ms=3_000_000, context=context)
-    assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 1}
+    assert (await linking_app.link("ann", token)).json == {"threads": 1, "left": 1}
     await linking_app.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
     swept = await Events(linking_app.store, linking_app.account_linking)({"chat": "sweep"}, Time())
     assert swept == {"swept": 0, "orphans": 0, "moved": 1}
@@ -161,7 +161,7 @@ async def test_a_thread_with_a_crashed_turn_is_handed_over(linking_app: LinkingA
     context = await linking_app.context_of(token)
     await linking_app.store.ledger.take_lease(thread_id, "turn-that-has-died", lease_ms=10_000, context=context)
     linking_app.clock.now_s += 60
-    assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 0}
+    assert (await linking_app.link("ann", token)).json == {"threads": 1, "left": 0}
 
 
 async def test_linking_many_threads_stops_at_the_time_limit_and_the_hourly_event_completes_it(
@@ -177,7 +177,9 @@ async def test_linking_many_threads_stops_at_the_time_limit_and_the_hourly_event
         return await hand_over(*args, **kwargs)  # type: ignore[arg-type]  # passed on unchanged
 
     linking_app.store.hand_over = hand_over_in_a_second  # type: ignore[method-assign]  # each call takes a second
-    assert await linking_app.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
+    assert await linking_app.account_linking.link(guest.user, ann) == LinkedThreads(
+        int(AT_ONCE_S), 230 - int(AT_ONCE_S)
+    )
     assert await linking_app.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
     assert await linking_app.account_linking.finish(stop=lambda: False) == 0
 
@@ -186,10 +188,10 @@ async def test_linking_covers_each_assistant_separately_and_excludes_other_users
     guest, ann, bob = User("guest", is_guest=True), User("ann"), User("bob")
     for assistant in ("", "sales"):
         await linking_app.store.save_thread(thread_of(f"thr_{assistant}"), RequestContext(guest.at(assistant), "r"))
-    assert await linking_app.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
+    assert await linking_app.account_linking.link(guest, RequestContext(ann.at("sales"), "r")) == LinkedThreads(1, 0)
     with pytest.raises(ConflictError):
-        await linking_app.account_linking.adopt(guest, RequestContext(bob, "r"))
-    assert await linking_app.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
+        await linking_app.account_linking.link(guest, RequestContext(bob, "r"))
+    assert await linking_app.account_linking.link(guest, RequestContext(ann, "r")) == LinkedThreads(1, 0)
     for assistant in ("", "sales"):
         assert (
             await linking_app.store.load_thread(f"thr_{assistant}", RequestContext(ann.at(assistant), "r"))
@@ -204,7 +206,7 @@ async def test_files_are_handed_over_and_removed_from_the_guest(linking_app: Lin
     files = Folders({"guest/atc_1"})
     turns = Turns(TurnServices(linking_app.store.ledger, AnswerStore(linking_app.store)))
     account_linking = AccountLinking(linking_app.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
-    await account_linking.adopt(guest.user, ann)
+    await account_linking.link(guest.user, ann)
     assert files.paths == {"ann/atc_1"}
 
 
@@ -231,4 +233,4 @@ async def test_a_stage_without_guests_does_not_have_the_route() -> None:
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
     )
-    assert (await Chat(app).post(b'{"guest_token": "x"}', "/chatkit/adopt")).status == 404
+    assert (await Chat(app).post(b'{"guest_token": "x"}', "/chatkit/link")).status == 404

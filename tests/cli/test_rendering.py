@@ -26,7 +26,7 @@ def test_a_widget_is_rendered_as_text_with_numbered_buttons() -> None:
     widget = order_card(17, "open").model_dump(mode="json", exclude_none=True)
     assert rendering.widget_lines(widget, first=3) == ["Order 17", "open", "[3 Ship]", "[4 Cancel]", "[5 Explain]"]
     buttons = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
-    assert [(button.label, button.action["type"]) for button in buttons] == [
+    assert [(button.label, (button.action or {})["type"]) for button in buttons] == [
         ("Ship", "order.ship"),
         ("Cancel", "order.cancel"),
         ("Explain", "order.explain"),
@@ -57,7 +57,7 @@ def test_everything_clickable_is_numbered_in_the_order_shown() -> None:
     widget = card(row, button("Buy", "buy"), confirm={"label": "Yes", "action": {"type": "yes"}})
     assert rendering.widget_lines(widget) == ["[1 Row]", "[2 Buy]", "[3 Yes]"]
     buttons = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
-    assert [button.action["type"] for button in buttons] == ["open", "buy", "yes"]
+    assert [(button.action or {})["type"] for button in buttons] == ["open", "buy", "yes"]
 
 
 def test_an_answer_lists_each_source_once() -> None:

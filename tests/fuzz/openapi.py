@@ -14,14 +14,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
-from lambda_src.http.request_parsing import Adopt, Guest, Stop
+from lambda_src.http.request_parsing import Guest, LinkRequest, Stop
 
 REFERENCES = "#/components/schemas/{model}"
 JSON = "application/json"
 BODIES: dict[str, Any] = {  # the end of a path -> what is posted there
     "/chatkit": ChatKitReq,
     "/stop": Stop,
-    "/adopt": Adopt,
+    "/link": LinkRequest,
     "/auth/guest": Guest,
 }
 ERROR = {

@@ -240,7 +240,7 @@ def test_a_guest_who_signs_in_keeps_their_chats(tab: Page, visitors: str) -> Non
 
 def test_if_the_guests_chats_cannot_be_transferred_the_page_says_so(tab: Page, visitors: str) -> None:
     Issuer(tab)
-    tab.route("**/chatkit/adopt", lambda route: route.fulfill(status=422, body="{}"))
+    tab.route("**/chatkit/link", lambda route: route.fulfill(status=422, body="{}"))
     page = ChatPage(tab, visitors)
     page.open().ask("hello")
     page.button("Sign in").first.click()
@@ -252,13 +252,13 @@ def test_a_transfer_of_chats_that_failed_without_network_can_be_retried(tab: Pag
     Issuer(tab)
     page = ChatPage(tab, visitors)
     page.open().ask("hello")
-    tab.route("**/chatkit/adopt", lambda route: route.abort())
+    tab.route("**/chatkit/link", lambda route: route.abort())
     page.button("Sign in").first.click()
     expect(tab.get_by_text("The chats from before have not come along yet.")).to_be_visible()
     tab.reload()  # a reload does not forget it
     expect(tab.get_by_text("The chats from before have not come along yet.")).to_be_visible()
     expect(page.threads).to_have_count(0)
-    tab.unroute("**/chatkit/adopt")
+    tab.unroute("**/chatkit/link")
     page.button("Try again").click()
     expect(page.threads).to_have_count(1)
     expect(page.user_messages).to_have_text("hello")

@@ -104,14 +104,14 @@ export class Session extends EventTarget {
   }
 
   /**
-   * Move the guest's threads to the signed-in user (POST /chatkit/adopt). `fetch` is a chatClient's. Throws an error
+   * Move the guest's threads to the signed-in user (POST /chatkit/link). `fetch` is a chatClient's. Throws an error
    * whose message is for the user. While hasGuestsChats is true, it can be retried, even after a reload.
    */
   async takeAlong(fetch) {
     if (!this.hasGuestsChats) return;
     const body = JSON.stringify({ guest_token: sessionStorage.getItem(BEFORE) });
     const asked = { method: "POST", headers: { "content-type": "application/json" }, body };
-    const answer = await fetch("chatkit/adopt", asked).catch(() => null);
+    const answer = await fetch("chatkit/link", asked).catch(() => null);
     const isFinal = answer && (answer.ok || (answer.status < 500 && ![401, 429].includes(answer.status)));
     if (isFinal) sessionStorage.removeItem(BEFORE);
     if (!isFinal) throw new Error("You are signed in. The chats from before have not come along yet.");

@@ -1,4 +1,4 @@
-"""Stores the images that a model generates as files of the thread. Knows no row: `adopt` is passed in."""
+"""Stores the images that a model generates as files of the thread. Knows no row: `new_id` is passed in."""
 
 import base64
 from collections.abc import Awaitable, Callable
@@ -23,13 +23,13 @@ class _Picture:
 class KeptImages(ResponseStreamConverter):
     """Stores partial and final images of one run in `files`, because they are too large for a row.
 
-    `adopt` returns the id of each new image and ties it to the thread, so that it is deleted with it. The model's ids
+    `new_id` returns the id of each new image and ties it to the thread, so that it is deleted with it. The model's ids
     are replaced, since some vendors send the same one every time: see `renamed`.
     """
 
     files: Files
     context: RequestContext
-    adopt: Callable[[], Awaitable[str]]
+    new_id: Callable[[], Awaitable[str]]
     partial_images: int | None = PARTIAL_IMAGES
     _pictures: dict[str, _Picture] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class KeptImages(ResponseStreamConverter):
         """Store the image. Its URL is added when the event is sent. Raises ValueError if it is not base64."""
         picture = self._pictures.get(image_id)
         if picture is None or picture.final:
-            picture = self._pictures[image_id] = _Picture(await self.adopt())
+            picture = self._pictures[image_id] = _Picture(await self.new_id())
         await self.files.keep_image(picture.own_id, base64.b64decode(base64_image, validate=True), self.context)
         picture.final = partial_image_index is None
         return str(NO_URL)
