@@ -10,6 +10,7 @@ The x86-64 build is named lambda-x86_64.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -69,11 +70,19 @@ def build(
 ) -> Bundle:
     """Build the zip of the project in `root` unless nothing changed. `out` is the folder, in build/ by default.
 
-    Raises InfraError with a sentence that says what is missing or wrong. An interrupted build is never reused.
+    Raises InfraError with a sentence that says what is missing or wrong. An interrupted build is never reused, and two
+    commands that build the same folder at a time wait for each other.
     """
     if out is None:
         toolchain.check_writable(root)
     folder = (out or root / "build" / target.name).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(root, folder, environ=environ, target=target, say=say)
+
+
+def _build(root: Path, folder: Path, *, environ: Mapping[str, str], target: Target, say: Say) -> Bundle:
     zip_file, stamp_file = folder.with_name(f"{folder.name}.zip"), folder.with_name(f"{folder.name}.json")
     uv = toolchain.find_uv(environ)
     python = toolchain.find_python(target.python, uv=uv)

@@ -237,7 +237,7 @@ async def test_a_call_that_hangs_ends_within_the_budget(
     released = threading.Event()
     one_thread.submit(released.wait)
     try:
-        with pytest.raises(ChatError, match="did not answer"):
+        with pytest.raises(ChatError, match="did not respond"):
             await store.load_thread("thr_1", ADA)
     finally:
         released.set()

@@ -5,6 +5,7 @@ import stat
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,13 @@ def test_the_zip_has_our_code_and_the_libraries_but_no_tests_and_no_local_tools(
         "library/__init__.py",
         "library-1.dist-info/RECORD",
     }
+
+
+def test_two_builds_at_a_time_wait_for_each_other(build: Build, uv_log: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        bundles = list(pool.map(lambda _: build(), range(2)))
+    assert sorted(bundle.reused for bundle in bundles) == [False, True]
+    assert sum("install" in line for line in uv_log.read_text().splitlines()) == 1
 
 
 def test_every_module_has_bytecode_that_lambda_loads_without_checking_timestamps(build: Build) -> None:
