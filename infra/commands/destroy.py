@@ -25,7 +25,7 @@ def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:
     return [api_stack_name(config.stage), *edge, *([data_stack_name(config.stage)] if data else [])]
 
 
-def what_stays(config: StageConfig, *, data: bool) -> list[str]:
+def remaining_resources(config: StageConfig, *, data: bool) -> list[str]:
     """One line for each thing that remains afterwards, with the command that deletes it."""
     name = data_stack_name(config.stage)
     lines = []
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     print("What stays:")
-    for line in what_stays(config, data=options.data):
+    for line in remaining_resources(config, data=options.data):
         print(f"  {line}")
     return 0
 

@@ -97,7 +97,9 @@ def _of_failures(watched: Watched) -> list[cloudwatch.IWidget]:
 def _of_the_log(watched: Watched) -> list[cloudwatch.IWidget]:
     groups = [watched.log_group.log_group_name]
     return [
-        cloudwatch.LogQueryWidget(title="What was asked", log_group_names=groups, query_lines=REQUESTS, width=12),
+        cloudwatch.LogQueryWidget(
+            title="Requests by operation", log_group_names=groups, query_lines=REQUESTS, width=12
+        ),
         cloudwatch.LogQueryWidget(title="Cold starts", log_group_names=groups, query_lines=STARTS, width=12),
     ]
 

@@ -95,9 +95,9 @@ def account_faults(config: StageConfig, account: Account, *, needs_bootstrap: bo
             faults += check(config, account)
         except ClientError as error:
             if _code(error) not in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-                faults.append(f"AWS cannot be asked about {check.__name__.strip('_')}: {error}.")
+                faults.append(f"AWS does not answer about {check.__name__.strip('_')}: {error}.")
         except BotoCoreError as error:
-            faults.append(f"AWS cannot be asked about {check.__name__.strip('_')}: {error}.")
+            faults.append(f"AWS does not answer about {check.__name__.strip('_')}: {error}.")
     return faults
 
 

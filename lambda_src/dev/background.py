@@ -8,7 +8,7 @@ from typing import Any
 
 from watchfiles import PythonFilter, awatch
 
-from lambda_src.dev.broken import ROOT, told
+from lambda_src.dev.broken import ROOT, one_line
 from lambda_src.dev.emulator import Emulator
 
 SWEEP_EVERY_S = 600.0  # a stage sweeps every hour, but a session on a laptop is often shorter
@@ -26,7 +26,7 @@ async def going_on(*work: Coroutine[Any, Any, None], say: Say) -> AsyncIterator[
         try:
             await part
         except Exception as fault:  # noqa: BLE001 - the boundary: the chat continues without it
-            say(f"Reloading or sweeping failed and has stopped: {told(fault)}")
+            say(f"Reloading or sweeping failed and has stopped: {one_line(fault)}")
 
     tasks = {asyncio.create_task(one(part)) for part in work}
     try:
@@ -54,7 +54,7 @@ def say_what_is_broken(files: Iterable[Path], say: Say) -> None:
         except FileNotFoundError:
             continue  # it was deleted
         except (SyntaxError, ValueError) as fault:
-            say(f"Broken: {told(fault)}")
+            say(f"Broken: {one_line(fault)}")
 
 
 async def sweep(emulator: Emulator, say: Say, *, sleep: Sleep = asyncio.sleep) -> None:

@@ -18,7 +18,7 @@ _printed: set[str] = set()  # per process; make dev restarts it when a file is s
 
 
 @contextmanager
-def told_if_broken() -> Iterator[None]:
+def reports_broken_agent() -> Iterator[None]:
     """Raise an exception of the user's code as BrokenAgentError, which the chat shows, and print it once per process.
 
     log_lines.py omits the log line with its traceback.
@@ -26,14 +26,14 @@ def told_if_broken() -> Iterator[None]:
     try:
         yield
     except Exception as fault:
-        text = f"Your agent cannot be built. {told(fault)}"
+        text = f"Your agent cannot be built. {one_line(fault)}"
         if text not in _printed:
             _printed.add(text)
             print(text, flush=True)
         raise BrokenAgentError(text) from fault
 
 
-def told(fault: BaseException) -> str:
+def one_line(fault: BaseException) -> str:
     """`lambda_src/agent/tools.py, line 3: SyntaxError: '(' was never closed`.
 
     The place is the innermost frame in the project; for a syntax error, the file that has it.

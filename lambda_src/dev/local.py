@@ -12,7 +12,7 @@ from lambda_src.composition.aws import Clients
 from lambda_src.composition.stores import upload_origin
 from lambda_src.context import User
 from lambda_src.dev import showcase
-from lambda_src.dev.broken import told_if_broken
+from lambda_src.dev.broken import reports_broken_agent
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.http.page import page_of
 from lambda_src.observability.faults import show_tracebacks
@@ -35,19 +35,19 @@ async def local_user(authorization: str | None) -> User:
 
 def local_agent() -> Agent[Any]:
     """Your agent, or the showcase with `make dev FLAGS=--showcase`."""
-    with told_if_broken():
+    with reports_broken_agent():
         return showcase.build_agent() if SHOWCASE in os.environ else shipped_agent()
 
 
 def local_actions() -> Actions:
     """The actions of that agent."""
-    with told_if_broken():
+    with reports_broken_agent():
         return showcase.actions if SHOWCASE in os.environ else shipped_actions()
 
 
 def local_assistants() -> Assistants:
     """Your named assistants."""
-    with told_if_broken():
+    with reports_broken_agent():
         return shipped()
 
 

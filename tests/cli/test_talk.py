@@ -125,7 +125,7 @@ async def test_a_tool_that_needs_approval_is_approved_or_denied(ann: Terminal, b
         ("cite your sources", "1. On socks (https://example.com/socks)"),
         ("ask me something", "? Which color? (red / green)"),
         ("read my clipboard", "asks the page for read_clipboard"),
-        ("change my page", "(A page would be told: set_theme)"),
+        ("change my page", "(Effect for a page: set_theme)"),
         ("show a task", "- Counted: all the socks"),
     ],
 )
@@ -134,8 +134,8 @@ async def test_everything_that_chatkit_displays_has_a_text_form(ann: Terminal, p
 
 
 async def test_one_slash_starts_a_command_and_two_start_a_message(ann: Terminal) -> None:
-    assert "/nonsense is no command" in await ann("/nonsense")
-    assert "/open is no command, or wants to know which one" in await ann("/open")
+    assert "/nonsense is not a command" in await ann("/nonsense")
+    assert "/open is not a command, or needs an argument" in await ann("/open")
     assert "You said: “/etc”" in await ann("//etc")
     assert "/threads" in await ann("/help")
     assert await ann("   ") == ""
@@ -292,7 +292,7 @@ def test_an_unreachable_server_is_reported_in_one_line() -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         result = CliRunner().invoke(command_line, ["talk", "--url", url])
     assert result.exit_code == 1
-    assert result.output.startswith(f"Nobody answers at {url}")
+    assert result.output.startswith(f"Nothing answers at {url}")
     assert result.output.count("\n") == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from lambda_src.dev.background import SWEEP_EVERY_S, going_on, say_what_is_broken, sweep
-from lambda_src.dev.broken import ROOT, BrokenAgentError, told, told_if_broken
+from lambda_src.dev.broken import ROOT, BrokenAgentError, one_line, reports_broken_agent
 from lambda_src.dev.emulator import Emulator
 from lambda_src.dev.emulator.delivery import Collected
 from lambda_src.dev.emulator.protocol import ErrorReport
@@ -28,7 +28,7 @@ def test_a_file_with_a_syntax_error_is_reported_with_line_and_reason(tmp_path: P
 def test_an_error_in_building_the_agent_names_the_innermost_line_of_the_project(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(BrokenAgentError) as raised, told_if_broken():
+    with pytest.raises(BrokenAgentError) as raised, reports_broken_agent():
         int("x" * 3)
     assert str(raised.value).startswith("Your agent cannot be built. tests/dev/test_background.py, line ")
     assert "ValueError: invalid literal" in capsys.readouterr().out
@@ -38,7 +38,7 @@ def test_an_error_in_building_the_agent_is_printed_once_and_not_repeated_as_a_tr
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for _ in range(3):
-        with pytest.raises(BrokenAgentError) as raised, told_if_broken():
+        with pytest.raises(BrokenAgentError) as raised, reports_broken_agent():
             raise LookupError("no prompt, and printed once")
     assert capsys.readouterr().out.count("printed once") == 1
     traceback_ = "".join(traceback.format_exception(raised.value))
@@ -52,7 +52,7 @@ def test_a_missing_package_is_reported_with_how_to_add_it() -> None:
         pytest.raises(
             BrokenAgentError, match=r"No module named 'socks'\. If it is a package, add it: make add NAME=socks "
         ),
-        told_if_broken(),
+        reports_broken_agent(),
     ):
         raise ModuleNotFoundError("No module named 'socks'", name="socks.wool")
 
@@ -60,7 +60,7 @@ def test_a_missing_package_is_reported_with_how_to_add_it() -> None:
 def test_an_error_in_a_library_names_the_line_that_called_it() -> None:
     with pytest.raises(ValueError, match="property name") as raised:
         json.loads("{")
-    assert told(raised.value).startswith(f"{Path(__file__).relative_to(ROOT)}, line ")
+    assert one_line(raised.value).startswith(f"{Path(__file__).relative_to(ROOT)}, line ")
 
 
 class FakeEmulator:

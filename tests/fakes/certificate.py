@@ -26,7 +26,7 @@ class Certificate:
     spki: str  # the fingerprint for Chromium's flag to trust it
 
     @classmethod
-    def made(cls, folder: Path) -> "Certificate":
+    def create(cls, folder: Path) -> "Certificate":
         """Create an authority and a certificate in `folder`."""
         authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         issuer, subject = (

@@ -14,7 +14,7 @@ from tests.fakes.issuer import Issuer
 @contextmanager
 def serve(folder: Path) -> Iterator[tuple[Issuer, Path]]:
     """Yield the issuer and the CA certificate that its clients must trust (SSL_CERT_FILE)."""
-    certificate = Certificate.made(folder)
+    certificate = Certificate.create(folder)
     issuers: list[Issuer] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -25,7 +25,7 @@ SHORT_S = 5
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """The certificate of the provider."""
-    return Certificate.made(tmp_path_factory.mktemp("authority"))
+    return Certificate.create(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")

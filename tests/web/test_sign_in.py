@@ -196,7 +196,7 @@ def test_a_response_with_a_foreign_state_does_not_sign_in(person: ChatPage) -> N
     Issuer(person.page)
     person.page.goto(f"{person.url}?code=stolen&state=another")
     expect(person.page.locator(".notice").first).to_contain_text("Sign in")
-    expect(person.page.get_by_text("This sign-in was begun elsewhere.")).to_be_visible()
+    expect(person.page.get_by_text("This sign-in was started in another tab or browser.")).to_be_visible()
     expect(person.button("Sign out")).to_have_count(0)
 
 
@@ -213,7 +213,7 @@ def test_a_failed_sign_in_shows_the_reason_as_plain_text(person: ChatPage) -> No
 
 def test_a_link_cannot_inject_text_into_the_page(person: ChatPage) -> None:
     person.page.goto(f"{person.url}?{urlencode({'error': 'x', 'error_description': LINKED, 'state': ''})}")
-    expect(person.page.get_by_text("This sign-in was begun elsewhere.")).to_be_visible()
+    expect(person.page.get_by_text("This sign-in was started in another tab or browser.")).to_be_visible()
     expect(person.page.get_by_text("Your session ended.")).to_have_count(0)
 
 

@@ -95,7 +95,7 @@ export class Session extends EventTarget {
     const flow = JSON.parse(sessionStorage.getItem(FLOW) ?? "{}");
     sessionStorage.removeItem(FLOW);
     history.replaceState(null, "", here() + (flow.hash ?? ""));
-    if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was begun elsewhere. Try again.");
+    if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was started in another tab or browser. Try again.");
     if (back.has("error")) throw new Error(back.get("error_description") || "The sign-in was not finished. Try again.");
     const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
     const guest = this.#kept("guest");

@@ -111,7 +111,7 @@ def parameter_of(name: str, stage: Stage) -> str:
         return stage.model_key
     if name == Name.guest_secret:
         if stage.guest_secret is None:
-            raise SettingsError([f"Stage {stage.name} lets in no guests: its auth in cdk.json has no `guest`."])
+            raise SettingsError([f"Stage {stage.name} does not allow guests: its auth in cdk.json has no `guest`."])
         return stage.guest_secret
     if name not in stage.secrets:
         names = ", ".join((*Name, *stage.secrets))

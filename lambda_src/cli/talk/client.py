@@ -189,7 +189,7 @@ class Endpoint:
         try:
             return await self._http.send(request, stream=stream)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as fault:
-            raise EndpointError(f"Nobody answers at {self.url}: {_why(fault)}. Is it the right --url?") from fault
+            raise EndpointError(f"Nothing answers at {self.url}: {_why(fault)}. Is it the right --url?") from fault
         except httpx2.TransportError as fault:
             if stream:
                 raise

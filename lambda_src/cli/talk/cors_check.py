@@ -129,7 +129,7 @@ def streamed(pieces: Iterable[bytes]) -> Row:
 
 
 def listed(origin: str) -> Row:
-    """OpenAI's list of domains, which cannot be asked from here."""
+    """OpenAI's list of domains, which this command cannot read."""
     if urlsplit(origin).hostname in LOOPBACK:
         return Row("domain", "ok", "OpenAI's component needs no entry for this machine")
     return Row("domain", "look", f"a page of {urlsplit(origin).hostname} stays blank unless OpenAI knows the domain",

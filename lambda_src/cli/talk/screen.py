@@ -73,7 +73,7 @@ class Screen:
             case {"type": "progress_update", "text": text}:
                 self._passing(rendering.clean(text))
             case {"type": "client_effect", "name": name}:
-                self.note(f"(A page would be told: {rendering.clean(name)})")
+                self.note(f"(Effect for a page: {rendering.clean(name)})")
             case {"type": "notice", "message": message}:
                 title = f"{event['title']}: " if event.get("title") else ""
                 self.note(rendering.clean(f"{title}{message}"), style=LEVELS.get(event.get("level", ""), ""))

@@ -94,7 +94,7 @@ class Talk:
             case ["/press", number]:
                 await self._press(number)
             case [word, *_] if word.startswith("/") and not word.startswith("//"):
-                self._screen.fail(f"{word} is no command, or wants to know which one; /help tells them all.")
+                self._screen.fail(f"{word} is not a command, or needs an argument; /help lists the commands.")
             case _:
                 await self._say(line.removeprefix("/") if line.startswith("//") else line)
 
@@ -186,7 +186,7 @@ class Talk:
             self._screen.note("Left. What it still says is in the thread: /open shows it.")
         else:
             if self._stopped:
-                self._screen.note("Stopped. What it said until then is kept.")
+                self._screen.note("Stopped. The answer is kept up to here.")
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             for task in self._tasks:

@@ -15,7 +15,7 @@ from pathlib import Path
 from agents import RunConfig
 from rich.console import Console
 
-from lambda_src.dev.broken import told
+from lambda_src.dev.broken import one_line
 from lambda_src.dev.evals.cases import read_cases
 from lambda_src.dev.evals.running import Outcome, run_all, summary
 from lambda_src.dev.testing import AgentChat, real_model, says
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
         )
         return 2
     except Exception as fault:  # noqa: BLE001 - the boundary to the user's code
-        err.print(f"Your agent cannot be built. {told(fault)}", style="red", markup=False)
+        err.print(f"Your agent cannot be built. {one_line(fault)}", style="red", markup=False)
         return 2
 
     def report(outcome: Outcome) -> None:

@@ -150,7 +150,7 @@ def test_a_stage_without_guests_has_no_guest_secret(chat: Chat, stages: dict[str
     stages["dev"]["auth"] = {"issuer": "https://login.example.org/", "audience": "chat"}
     result = chat("rotate", "guest-secret", "--yes")
     assert result.exit_code == 1
-    assert "Stage dev lets in no guests" in result.stderr
+    assert "Stage dev does not allow guests" in result.stderr
 
 
 def test_rotating_the_guest_secret_stores_a_new_one_without_printing_it(chat: Chat, ssm: Any) -> None:

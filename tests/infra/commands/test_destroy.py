@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.commands.destroy import main, stacks_to_delete, what_stays
+from infra.commands.destroy import main, remaining_resources, stacks_to_delete
 from infra.stage.config import StageConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -25,7 +25,7 @@ def test_the_edge_stack_is_deleted_after_the_api_stack_that_uses_it() -> None:
 
 
 def test_outside_dev_the_data_outlives_its_stack_and_the_commands_to_remove_it_are_listed() -> None:
-    lines = "\n".join(what_stays(_config("staging", kms="cmk", region="eu-central-1"), data=True))
+    lines = "\n".join(remaining_resources(_config("staging", kms="cmk", region="eu-central-1"), data=True))
     for command in (
         "aws dynamodb delete-table",
         "aws s3 rb",
@@ -36,14 +36,14 @@ def test_outside_dev_the_data_outlives_its_stack_and_the_commands_to_remove_it_a
 
 
 def test_of_stage_dev_only_the_model_key_and_the_cdk_toolkit_remain() -> None:
-    assert what_stays(_config("dev"), data=True) == [
+    assert remaining_resources(_config("dev"), data=True) == [
         "the model's key, if it was set: aws ssm delete-parameter --name /chatkit/dev/model-key",
         "CDK's own bucket and roles, which other apps may use: stack CDKToolkit",
     ]
 
 
 def test_a_data_stack_that_remains_is_listed_with_the_make_command_to_delete_it() -> None:
-    assert what_stays(_config("staging"), data=False)[0] == (
+    assert remaining_resources(_config("staging"), data=False)[0] == (
         "stack chatkit-staging-data with every thread and file: make destroy STAGE=staging DATA=1"
     )
 

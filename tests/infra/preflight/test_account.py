@@ -245,7 +245,7 @@ def test_any_other_aws_error_is_reported(stubs: Stubs, faults: Faults) -> None:
     stubs.stack()
     stubs.stack()
     stubs.secrets()
-    assert faults()[0].startswith("AWS cannot be asked about bootstrap: ")
+    assert faults()[0].startswith("AWS does not answer about bootstrap: ")
 
 
 def test_a_missing_profile_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
