@@ -11,7 +11,7 @@ export function brandOf({ page }) {
     const { style } = document.documentElement;
     style.setProperty("--accent", `light-dark(${brand.accent}, ${lighter(brand.accent)})`);
   }
-  if (brand.logo) document.querySelector('link[rel="icon"]').href = LOGO;
+  if (brand.logo) document.querySelector('link[rel="icon"]').setAttribute("href", LOGO);
   return brand;
 }
 
