@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from lambda_src.context import RequestContext, User
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.apps.chat import message
 from tests.apps.full import full_app_on_moto, items_of
+from tests.docs.agent_project import agent_project
 from tests.fakes.cloudformation_api import cloudformation_api
 from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
 from tests.store.tables import Aws, moto_aws
@@ -56,17 +56,7 @@ ITEMS = {
 
 
 def test_the_pages_tests_pass_with_its_agents(tmp_path: Path) -> None:
-    root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
-    shutil.copy(ROOT / "pyproject.toml", root)
-    contents = {
-        **FILES,
-        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
-        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
-    }
-    for path, text in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    root = agent_project(tmp_path / "project", FILES)
     command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
     completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert "2 passed" in completed.stdout, completed.stdout[-3000:] + completed.stderr[-1000:]

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from lambda_src.cli.knowledge.documents import TYPES
 from lambda_src.models.providers import openai_run_config
 from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of
+from tests.docs.agent_project import agent_project
 from tests.fakes.model_api import scripted_api, sse
 from tests.fakes.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.runs.model_streams import FILE, answered, citation_event, file_search
@@ -118,17 +118,7 @@ async def test_the_pages_agent_searches_the_store_and_its_citations_link_to_the_
 
 
 def test_the_pages_test_passes(tmp_path: Path) -> None:
-    root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
-    shutil.copy(ROOT / "pyproject.toml", root)
-    contents = {
-        **files(),
-        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
-        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
-    }
-    for path, text in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    root = agent_project(tmp_path / "project", files())
     command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
     env = {name: value for name, value in os.environ.items() if name != "KNOWLEDGE_STORE"}
     completed = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 
 from infra.stage.config import StageConfig
 from tests.apps.chat import message
+from tests.docs.agent_project import agent_project
 from tests.e2e.make_dev import running
 
 ROOT = Path(__file__).parents[2]
@@ -57,20 +57,11 @@ def shop(key: str) -> Iterator[str]:
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the page's files added."""
     root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
-    shutil.copy(ROOT / "pyproject.toml", root)
-    contents = {
-        **files(),
-        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
-        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
-    }
+    contents = files()
     options = json.loads(contents.pop("cdk.json"))
     stages = {"dev": {"auth": AUTH, **options}}
     contents["cdk.json"] = json.dumps({"context": {"stage": "dev", "stages": stages}})
-    for path, text in contents.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
-    return root
+    return agent_project(root, contents)
 
 
 def test_the_pages_stage_is_valid() -> None:

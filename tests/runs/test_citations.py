@@ -8,7 +8,7 @@ from openai.types.responses import response_output_text_annotation_added_event a
 from lambda_src.runs.conversion.model_events import CITATIONS
 from tests.docs import events_page
 from tests.fakes.model_api import sse
-from tests.runs.model_streams import FILE, TEXT, URL, answered, citation_event, file_search, turn_over
+from tests.runs.model_streams import FILE, TEXT, URL, Turn, answered, citation_event, file_search, turn_over
 
 CONTAINER_FILE = {
     "type": "container_file_citation",
@@ -18,6 +18,17 @@ CONTAINER_FILE = {
     "start_index": 0,
     "end_index": 5,
 }
+
+
+def assert_cited(turn: Turn, source: dict[str, str]) -> None:
+    """The answer has one citation, the same in the stream and in the store, with at least these fields of a source."""
+    assert not turn.errors
+    updates = [event["update"] for event in turn.answer.of("thread.item.updated")]
+    [streamed] = [update["annotation"] for update in updates if update["type"].endswith("annotation_added")]
+    [stored] = turn.reloaded[0]["content"][0]["annotations"]
+    assert streamed == stored
+    assert {key: stored["source"][key] for key in source} == source
+    assert stored["index"] == 5
 
 
 @pytest.mark.parametrize(
@@ -34,13 +45,7 @@ async def test_a_streamed_citation_is_sent_and_stored(annotation: dict[str, Any]
     item_id = events[1]["item"]["id"]
     events.insert(-4, citation_event(annotation, item_id=item_id))
     turn = await turn_over(sse(*events))
-    assert not turn.errors
-    updates = [event["update"] for event in turn.answer.of("thread.item.updated")]
-    [streamed] = [update["annotation"] for update in updates if update["type"].endswith("annotation_added")]
-    [stored] = turn.reloaded[0]["content"][0]["annotations"]
-    assert streamed == stored
-    assert {key: stored["source"][key] for key in source} == source
-    assert stored["index"] == 5
+    assert_cited(turn, source)
     assert turn.text == TEXT
 
 
@@ -68,13 +73,7 @@ async def test_a_citation_of_a_file_search_result_links_to_its_url(
     events.insert(-4, citation_event(FILE, item_id=item_id))
     events[1:1] = file_search(attributes)
     turn = await turn_over(sse(*events))
-    assert not turn.errors
-    updates = [event["update"] for event in turn.answer.of("thread.item.updated")]
-    [streamed] = [update["annotation"] for update in updates if update["type"].endswith("annotation_added")]
-    [stored] = turn.reloaded[0]["content"][0]["annotations"]
-    assert streamed == stored
-    assert {key: stored["source"][key] for key in source} == source
-    assert stored["index"] == 5
+    assert_cited(turn, source)
 
 
 async def test_incomplete_file_search_results_do_not_fail_the_answer() -> None:
