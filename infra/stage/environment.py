@@ -38,9 +38,9 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
-        "CHAT_PAGE": _changed(config.page),
-        "CHAT_QUOTAS": _limits(config.quotas),
-        "CHAT_GUEST_QUOTAS": _limits(config.auth.guest),
+        "CHAT_PAGE": _as_json(config.page),
+        "CHAT_QUOTAS": _as_json(config.quotas),
+        "CHAT_GUEST_QUOTAS": _as_json(config.auth.guest),
         "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
         "CHAT_SECRETS": ",".join(config.secret_parameters) or None,
         "CHAT_DEMO_MODEL": None if config.demo_model else "false",
@@ -55,14 +55,7 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _changed(page: PageConfig | None) -> str | None:
-    """The options of the page that differ from the defaults, as JSON; None without any."""
-    usual = asdict(PageConfig())
-    changed = {} if page is None else {name: value for name, value in asdict(page).items() if value != usual[name]}
-    return json.dumps(changed) if changed else None
-
-
-def _limits(section: QuotaConfig | GuestConfig | None) -> str | None:
-    """A section of limits as JSON; None if it sets none."""
-    limits = {} if section is None else {name: limit for name, limit in asdict(section).items() if limit is not None}
-    return json.dumps(limits) if limits else None
+def _as_json(section: PageConfig | QuotaConfig | GuestConfig | None) -> str | None:
+    """The options of a section that are not null, as JSON; None if there are none."""
+    options = {} if section is None else {name: value for name, value in asdict(section).items() if value is not None}
+    return json.dumps(options) if options else None

@@ -164,7 +164,6 @@ def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, i
         "auth": {"kind": "open"} if is_open else sign_in(settings),
         "token_header": settings.token_header,
         "domain_key": settings.domain_key,
-        "assistants": [],
         "page": {**asdict(settings.page), "logo": settings.page.logo is not None},
         "pictures": list(pictures),
         "features": {

@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import re
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from infra.ingress.cloudfront import STATIC_FILES
 from infra.stage import environment
 from infra.stage.config import StageConfig
 from infra.stage.schema import TIMEOUT_S
+from infra.stage.sections import PageConfig
 from lambda_src.chat.scheduled_events import Events
 from lambda_src.cli.stage import read_stage
 from lambda_src.dev import local_aws
@@ -28,7 +30,7 @@ from lambda_src.http import edge
 from lambda_src.http.app import serve
 from lambda_src.http.page import Page
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
-from lambda_src.settings import PREFIX, Settings
+from lambda_src.settings import PREFIX, PageSettings, Settings
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory.store import MemoryStore
@@ -100,6 +102,10 @@ def test_every_stage_option_becomes_known_settings(options: dict[str, Any]) -> N
     )
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
     assert variables.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
+
+
+def test_the_page_has_the_same_defaults_in_the_stage_and_in_the_function() -> None:
+    assert asdict(PageConfig()) == asdict(PageSettings())
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])

@@ -1,12 +1,10 @@
 // The stage's own looks and words (`page` in cdk.json): title, greeting, prompts, accent, logo, disclaimer, privacy policy.
 import { h } from "./dom.js";
 
-const DEFAULTS = { title: "Chat", greeting: "What can I help with?", prompts: [], accent: null, logo: false, disclaimer: null, privacy_url: null };
 const LOGO = "logo"; // the path that serves it
 
 /** The brand of the page's configuration. Applies its color and its icon to the document. */
-export function brandOf({ page }) {
-  const brand = { ...DEFAULTS, ...page };
+export function brandOf({ page: brand }) {
   if (brand.accent) {
     const { style } = document.documentElement;
     style.setProperty("--accent", `light-dark(${brand.accent}, ${lighter(brand.accent)})`);

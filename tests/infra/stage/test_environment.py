@@ -30,9 +30,10 @@ def test_an_option_that_a_stage_leaves_out_sets_no_variable() -> None:
     assert _variables() == MINIMUM
 
 
-def test_only_page_options_that_differ_from_the_defaults_are_passed_on() -> None:
-    page = {"title": "Shop", "greeting": "What can I help with?"}
-    assert json.loads(_variables(page=page)["CHAT_PAGE"]) == {"title": "Shop"}
+def test_the_pages_options_are_passed_as_json_without_nulls() -> None:
+    greeting = "What can I help with?"
+    passed = json.loads(_variables(page={"title": "Shop"})["CHAT_PAGE"])
+    assert passed == {"title": "Shop", "greeting": greeting, "prompts": []}
 
 
 def test_every_value_is_passed_as_text() -> None:
