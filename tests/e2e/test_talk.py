@@ -104,7 +104,7 @@ async def test_ctrl_c_stops_the_answer_on_the_server_and_the_session_continues(t
         terminal.press(b"go on forever\n")
         streaming = await terminal.until("one two")
         terminal.press(CTRL_C)
-        stopped = await terminal.until("Stopped. The answer is kept up to here.", after=streaming)
+        stopped = await terminal.until("Stopped. The part written so far is kept.", after=streaming)
         await api.until_closed()
 
         await terminal.until("> ", after=stopped)

@@ -64,7 +64,7 @@ async def run_until_fault(fault: Fault, work: Awaitable[None]) -> None:
 ONE_OF_EACH = {
     "guest_messages_per_day": 20,
     "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # one guest may use a third
-    "guest_tokens_percent": 99,  # at 100 guests would have no ceiling of their own
+    "guest_tokens_percent": 99,  # at 100 percent, only the stage's ceiling would limit guests
 }
 
 

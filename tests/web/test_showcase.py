@@ -220,6 +220,7 @@ def test_a_client_effect_changes_the_page(chat: ChatPage) -> None:
 def test_a_notice_is_shown_and_can_be_dismissed(chat: ChatPage) -> None:
     chat.open().ask("show a notice")
     expect(chat.notice.locator("strong")).to_have_text(["Notice", "not"])
+    expect(chat.notice.get_by_text("not", exact=True)).to_have_css("display", "inline")  # on its line
     chat.button("Dismiss").click()
     expect(chat.notice).to_have_count(0)
 
@@ -235,6 +236,7 @@ def test_a_locked_thread_accepts_no_messages(chat: ChatPage) -> None:
     chat.open().ask("lock this thread")
     expect(chat.text).to_be_disabled()
     expect(chat.page.get_by_text("It was locked on request.")).to_be_visible()
+    expect(chat.text).to_have_attribute("placeholder", "")
     chat.button("New chat").first.click()
     expect(chat.text).to_be_enabled()
 

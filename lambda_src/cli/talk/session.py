@@ -186,7 +186,7 @@ class Talk:
             self._screen.note("Left. What it still says is in the thread: /open shows it.")
         else:
             if self._stopped:
-                self._screen.note("Stopped. The answer is kept up to here.")
+                self._screen.note("Stopped. The part written so far is kept.")
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             for task in self._tasks:

@@ -137,7 +137,7 @@ class Emulator:
         return True
 
     async def _acquire(self) -> Sandbox | None:
-        """Reserve a slot in a process that is free, about to be free, or new; None if there is none."""
+        """Reserve a slot in a process that is free, about to be free, or new; None if all are busy."""
         for patience_s in (RELEASE_S, LAST_RELEASE_S):
             self._sandboxes = [sandbox for sandbox in self._sandboxes if sandbox.alive]
             if (free := self._reserve()) is not None:
