@@ -19,7 +19,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev chat test-agent eval test browser add knowledge clean template bootstrap deploy deploy-local \
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
-	test-dynamodb-local test-upstream test-litellm \
+	docs test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
 	bench-auth fuzz test-optimizations benchmarks bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
 
@@ -167,6 +167,9 @@ bench-store: .venv/installed ## the stores beside the bare clients (needs Java a
 
 bench-page: .venv/installed $(PAGE) ## the page in Chromium: Enter to bubble, delta to pixels, a very long answer
 	@$(RUN) $(PY) -m tests.bench.bench_page
+
+docs: .venv/installed ## build the documentation as a static site with search, in build/docs
+	@$(RUN) sh -c '"$$UV" run --quiet --isolated --only-group docs zensical build --strict --clean'
 
 screenshots: .venv/installed $(PAGE) ## docs/page-*.png, of the page as it is
 	@$(RUN) $(PY) -m tests.web.screenshots

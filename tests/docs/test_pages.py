@@ -18,7 +18,7 @@ from tests.bench import repeated, report
 ROOT = Path(__file__).parents[2]
 THE_USERS = ("lambda_src/agent/", "tests/agent/")  # the user's folders: tests must not depend on their content
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def settings_table() -> str:
