@@ -144,7 +144,7 @@ contracts: .venv/installed
 format: .venv/installed ## let ruff put the code in order
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
-snapshots: .venv/installed ## rewrite the committed templates and docs/configuration.md after a change of infra/
+snapshots: .venv/installed ## rewrite the committed templates and docs/reference/configuration.md after a change of infra/
 	@$(RUN) $(PY) -m tests.infra.template_files
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
@@ -193,7 +193,7 @@ bench-auth: .venv/installed ## what it costs to verify a token
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/fuzz/test_bodies.py tests/fuzz/test_openapi.py
 
-test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/speed.md)
+test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/explanation/speed.md)
 	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),prewarm requests ahead history deltas); do echo "without $$name"; \
 	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/http tests/auth tests/chat tests/runs tests/models tests/quotas tests/attachments tests/turns tests/e2e; done'
 
@@ -206,7 +206,7 @@ bench-turn: .venv/installed ## what a request, a model call, a word and a turn c
 bench-streams: .venv/installed ## 1 to 200 streams in one process: added latency, CPU, memory (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_streams
 
-benchmarks: .venv/installed $(PAGE) ## medians and ranges of RUNS=5 of each benchmark into docs/benchmarks.md (hours; ONLY="bench-turn bench-cold")
+benchmarks: .venv/installed $(PAGE) ## medians and ranges of RUNS=5 of each benchmark into docs/reference/benchmarks.md (hours; ONLY="bench-turn bench-cold")
 	@$(RUN) $(PY) -m tests.bench.repeated --runs $(or $(RUNS),5) $(if $(ONLY),--only $(ONLY))
 
 bench-opening: .venv/installed $(PAGE) ## a cold page in Chromium: until its list, and from Enter to the first word (Linux)

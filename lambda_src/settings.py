@@ -254,7 +254,7 @@ class Settings:
     )
     retention_days: int = _setting(_whole(0), "Days after which threads are deleted; 0 keeps them forever.", default=0)
     auth_issuer: str | None = _setting(
-        _https_url, "Issuer of the bearer tokens, exactly as in their `iss`: docs/auth.md.", default=None
+        _https_url, "Issuer of the bearer tokens, exactly as in their `iss`: docs/how-to/auth.md.", default=None
     )
     auth_audience: str | None = _setting(
         _text, "The `aud` (for Cognito: `client_id`) that every token must have.", default=None
@@ -283,18 +283,18 @@ class Settings:
     )
     claims: tuple[str, ...] = _setting(
         _names,
-        "Token claims that tools may read as `context.user.claims`, such as plan,org: docs/auth.md.",
+        "Token claims that tools may read as `context.user.claims`, such as plan,org: docs/how-to/auth.md.",
         default=(),
     )
     domain_key: str | None = _setting(
         _text,
-        "OpenAI's domain key for the page; without it the page uses our own client: docs/frontend.md.",
+        "OpenAI's domain key for the page; without it the page uses our own client: docs/how-to/frontend.md.",
         default=None,
     )
     page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
         _page,
         'Looks and words of the page as JSON, such as `{"title": "Shop help"}`: the options of `page` in '
-        "docs/configuration.md.",
+        "docs/reference/configuration.md.",
         default=PageSettings(),
     )
     guest_secret: str | None = _setting(
@@ -330,13 +330,13 @@ class Settings:
     )
     quotas: QuotaSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
         _json_of(QuotaSettings),
-        'Usage limits as JSON, such as `{"messages_per_day": 100}`: the options of `quotas` in docs/configuration.md.',
+        'Usage limits as JSON, such as `{"messages_per_day": 100}`: `quotas` in docs/reference/configuration.md.',
         default=QuotaSettings(),
     )
     guest_quotas: GuestQuotaSettings = _setting(  # noqa: RUF009 - as above
         _json_of(GuestQuotaSettings),
         'Limits for guests as JSON, such as `{"messages_per_day": 20}`: the options of `auth.guest` in '
-        "docs/configuration.md.",
+        "docs/reference/configuration.md.",
         default=GuestQuotaSettings(),
     )
     model_key_parameter: str | None = _setting(
@@ -345,7 +345,7 @@ class Settings:
         default=None,
     )
     secrets: tuple[str, ...] = _setting(
-        _names, "SSM parameters (SecureString) that your tools may read: docs/secrets.md.", default=()
+        _names, "SSM parameters (SecureString) that your tools may read: docs/how-to/secrets.md.", default=()
     )
     demo_model: bool = _setting(
         _flag,
@@ -353,7 +353,7 @@ class Settings:
         default=True,
     )
     model_base_url: str | None = _setting(
-        _https_url, "Base URL of an OpenAI-compatible API, instead of OpenAI's: docs/models.md.", default=None
+        _https_url, "Base URL of an OpenAI-compatible API, instead of OpenAI's: docs/how-to/models.md.", default=None
     )
     model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
         _choice(*get_args(ModelApi)),
@@ -364,7 +364,7 @@ class Settings:
         _flag,
         (
             "true or false: ask the vendor not to store requests, and send a hash of the user's id. Unset, "
-            "this applies to OpenAI only: docs/privacy.md."
+            "this applies to OpenAI only: docs/explanation/privacy.md."
         ),
         default=None,
     )
@@ -374,7 +374,7 @@ class Settings:
         default=(),
     )
     tool_choices: tuple[str, ...] = _setting(
-        _names, "Names of the tools that a user may select for a message: docs/agents.md.", default=()
+        _names, "Names of the tools that a user may select for a message: docs/how-to/agents.md.", default=()
     )
     titles: bool = _setting(
         _flag,
@@ -417,7 +417,7 @@ class Settings:
         _whole(1),
         (
             "Maximum size of an attached file in bytes; images may have at most 10 MB. Above 30 MB, raise memory_mb "
-            "too: docs/attachments.md."
+            "too: docs/reference/attachments.md."
         ),
         default=MAX_FILE_BYTES,
     )
@@ -428,7 +428,7 @@ class Settings:
     )
     optimizations_off: tuple[str, ...] | None = _setting(
         _optimizations_off,
-        "Optimizations to turn off, such as prewarm, or one that an SDK update breaks: docs/speed.md.",
+        "Optimizations to turn off, such as prewarm, or one that an SDK update breaks: docs/explanation/speed.md.",
         default=None,
     )
 
@@ -469,7 +469,7 @@ class Settings:
         faults = []
         if not authenticators:
             faults.append(
-                "CHAT_AUTH_ISSUER is missing: set it, CHAT_AUTH_PUBLIC_KEYS or CHAT_GUEST_SECRET; see docs/auth.md."
+                "CHAT_AUTH_ISSUER is missing: set it, CHAT_AUTH_PUBLIC_KEYS or CHAT_GUEST_SECRET: docs/how-to/auth.md."
             )
         if "CHAT_AUTH_AUDIENCE" not in env and authenticators != ["CHAT_GUEST_SECRET"]:
             faults.append(

@@ -1,4 +1,4 @@
-"""CloudWatch alarms: for each a metric, a threshold with its reason, and what to do (also in docs/operations.md).
+"""CloudWatch alarms: for each a metric, a threshold with its reason, and what to do.
 
 The metrics come from AWS and from our log lines. Knows no topic and no dashboard.
 """
@@ -47,7 +47,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Rings when the metric is at `threshold` or above `times` periods in a row. docs/operations.md explains `name`."""
+    """Rings when the metric reaches `threshold` `times` periods in a row. docs/how-to/operations.md explains `name`."""
 
     name: str
     does: str

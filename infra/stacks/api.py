@@ -83,7 +83,7 @@ def _resource_names(config: StageConfig, data: DataStack, origin_secrets: Sequen
 
 
 def frontend_snippet(url: str) -> str:
-    """The code of docs/frontend.md for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
+    """The code of docs/how-to/frontend.md for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
     return (
         f'import {{ chatClient }} from "{url}chat-client.js"; '
         f'const chat = chatClient({{ url: "{url}chatkit", getToken }}); '

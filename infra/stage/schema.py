@@ -1,6 +1,6 @@
 """The options of one stage: parser, accepted values and explanation of each. Nested objects are in sections.py.
 
-`make snapshots` generates docs/configuration.md from this file.
+`make snapshots` generates docs/reference/configuration.md from this file.
 """
 
 # ruff: noqa: RUF009 - option() is dataclasses.field(), which ruff does not see through
@@ -89,13 +89,13 @@ class StageOptions:
     )
     page: PageConfig | None = option(
         optional(object_of(PageConfig)),
-        "Looks and words of the page: docs/page.md.",
+        "Looks and words of the page: docs/reference/page.md.",
         takes="object or null",
         default=None,
     )
     claims: tuple[str, ...] = option(
         list_of(matching(r"[^\s,]{1,200}", example="plan"), at_most=20),
-        "Token claims that tools may read as `context.user.claims`: docs/auth.md.",
+        "Token claims that tools may read as `context.user.claims`: docs/how-to/auth.md.",
         takes="list of names",
         default=(),
     )
@@ -113,7 +113,7 @@ class StageOptions:
     )
     secrets: tuple[str, ...] = option(
         list_of(secret_name, at_most=20),
-        "Secrets that your tools read, each from the SSM parameter `/chatkit/<stage>/<name>`: docs/secrets.md.",
+        "Secrets that your tools read, each from the SSM parameter `/chatkit/<stage>/<name>`: docs/how-to/secrets.md.",
         takes="list of names",
         default=(),
     )
@@ -162,7 +162,7 @@ class StageOptions:
     )
     front_door: Literal["url", "cloudfront", "cloudfront-signed", "apigw"] = option(
         choice("url", "cloudfront", "cloudfront-signed", "apigw"),
-        "How clients reach the function; docs/operations.md compares the four.",
+        "How clients reach the function; docs/how-to/operations.md compares the four.",
         takes="url, cloudfront, cloudfront-signed or apigw",
         default="url",
     )

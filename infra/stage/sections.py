@@ -103,7 +103,7 @@ class AuthConfig:
     )
     public_keys: tuple[str, ...] = option(
         list_of(public_key, at_most=10),
-        "Public JWKs of your own backend, if it signs the tokens: docs/auth.md shows how to create them.",
+        "Public JWKs of your own backend, if it signs the tokens: docs/how-to/auth.md shows how to create them.",
         takes="list of JWKs",
         default=(),
     )

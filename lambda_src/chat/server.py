@@ -101,7 +101,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
         """ChatKit's events, encoded for a text/event-stream. Nothing runs until the first one is requested.
 
-        Bypasses ChatKit's process(), which builds a validator for every request: 5 ms (docs/speed.md).
+        Bypasses ChatKit's process(), which builds a validator for every request: 5 ms (docs/explanation/speed.md).
         """
         if flags.is_on("requests"):
             return self._encoded_events(request, context)

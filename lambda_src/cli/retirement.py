@@ -34,9 +34,11 @@ class Retiring:
 
     def __str__(self) -> str:
         if self.days_left < 0:
-            return f"The vendor shut down the model {self.model} on {self.day}. Choose another: docs/models.md."
+            return f"The vendor shut down the model {self.model} on {self.day}. Choose another: docs/how-to/models.md."
         when = f"on {self.day}, {'today' if not self.days_left else f'in {self.days_left} days'}"
-        return f"The vendor shuts down the model {self.model} {when}. Choose another before that: docs/models.md."
+        return (
+            f"The vendor shuts down the model {self.model} {when}. Choose another before that: docs/how-to/models.md."
+        )
 
 
 def today() -> date:

@@ -8,7 +8,7 @@
         assert reply.text == "Noon."
 
 Import the fixture `chat` in your test or in a conftest.py. With REAL_MODEL=1, the real model answers (set
-OPENAI_API_KEY or CHAT_MODEL_BASE_URL) and scripts are ignored. More: docs/testing.md.
+OPENAI_API_KEY or CHAT_MODEL_BASE_URL) and scripts are ignored. More: docs/how-to/testing.md.
 """
 
 import asyncio

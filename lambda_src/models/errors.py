@@ -1,7 +1,8 @@
 """Classifies model vendors' errors, and answers that a vendor cut: a kind, an HTTP status, an error code.
 
 Vendors agree on little: the same condition arrives as 400, 404 or 500, as a code, as a type or only in prose. The prose
-is matched here and passed no further, because it may quote what a user wrote. docs/events.md lists what users read.
+is matched here and passed no further, because it may quote what a user wrote. docs/reference/events.md lists what users
+read.
 """
 
 import json

@@ -31,8 +31,8 @@ class Assistant:
     """One assistant: a function that builds its agent, and the actions of its widgets.
 
     The agent is built once per process, on the first message; one with MCP servers is built again for each turn. Every
-    other field overrides the setting or quota of the same name (docs/settings.md) for this assistant; None keeps it.
-    Messages, running turns and tokens are counted separately for each assistant.
+    other field overrides the setting or quota of the same name (docs/reference/settings.md) for this assistant; None
+    keeps it. Messages, running turns and tokens are counted separately for each assistant.
     """
 
     build_agent: BuildAgent

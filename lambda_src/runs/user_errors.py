@@ -1,7 +1,7 @@
 """User-facing error messages of failed runs: one sentence, and whether a retry helps. Never quotes an exception.
 
-ChatKit displays the text of a CustomStreamError unchanged, and its own text for a StreamError. docs/events.md lists all
-messages, and tests/runs/test_failed_runs.py checks that list.
+ChatKit displays the text of a CustomStreamError unchanged, and its own text for a StreamError. docs/reference/events.md
+lists all messages, and tests/runs/test_failed_runs.py checks that list.
 """
 
 import logging

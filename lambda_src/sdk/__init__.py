@@ -1,8 +1,8 @@
 """What your code in `lambda_src/agent/` imports from this project.
 
-Everything here is public and documented in docs/sdk.md. Import nothing else of `lambda_src` (except your own folder):
-any release may move or change it. `lambda_src.sdk.testing` and `lambda_src.sdk.store_contract` are for tests; they are
-not deployed.
+Everything here is public and documented in docs/reference/sdk.md. Import nothing else of `lambda_src` (except your own
+folder): any release may move or change it. `lambda_src.sdk.testing` and `lambda_src.sdk.store_contract` are for tests;
+they are not deployed.
 """
 
 from lambda_src.context import Claim, RequestContext, User

@@ -6,7 +6,7 @@
         reply = await chat.say("What time is it?", script=[calls("current_time"), says("Noon.")])
         assert reply.tools == ["current_time"]
 
-Not deployed. docs/testing.md explains each name.
+Not deployed. docs/how-to/testing.md explains each name.
 """
 
 from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, chat, real_model, says, served

@@ -1,7 +1,7 @@
 """Which optimizations are on: all of them, but for those that CHAT_OPTIMIZATIONS_OFF names.
 
 No optimization changes a result: `make test-optimizations` runs the suites with each one off. An operator can switch
-one off when an SDK's update breaks it before we fix it. docs/speed.md says what each is worth.
+one off when an SDK's update breaks it before we fix it. docs/explanation/speed.md says what each is worth.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 `import openai` and `import agents` run hundreds of modules, most of them for names that a chat never uses: a third of a
 cold start. Built on importlib's public hooks; no library is patched. What can be imported, and what it is, stays the
-same; docs/speed.md says what it saves.
+same; docs/explanation/speed.md says what it saves.
 
 Two kinds of package:
 

@@ -56,7 +56,7 @@ class NewThreads(Protocol):
 
 
 Record = Mapping[str, Any]
-"""One exported record, as JSON: `kind` is "thread", "item", "attachment" or "feedback"; see docs/stores.md."""
+"""An exported record, as JSON: `kind` is "thread", "item", "attachment" or "feedback": docs/explanation/stores.md."""
 
 
 @dataclass(frozen=True, slots=True)

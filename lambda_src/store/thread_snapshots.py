@@ -1,7 +1,8 @@
 """Snapshots of threads as loaded or saved, so that save_thread writes only the fields that changed.
 
 Without them a rename in another tab would be lost: the server would overwrite it with its older object
-(docs/stores.md). Snapshots are keyed by object identity, because an attribute on the model would break its equality.
+(docs/explanation/stores.md). Snapshots are keyed by object identity, because an attribute on the model would break its
+equality.
 """
 
 import weakref

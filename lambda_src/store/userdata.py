@@ -1,8 +1,8 @@
 """Export and import of a user's data, the same for every store.
 
 Each store implements `UserRows`, the few reads and writes that differ between stores. An export has one JSON object
-per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's position (docs/stores.md,
-"Export"). Stored bytes that are not valid JSON are exported as base64 in `raw`.
+per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's position
+(docs/explanation/stores.md, "Export"). Stored bytes that are not valid JSON are exported as base64 in `raw`.
 """
 
 import json

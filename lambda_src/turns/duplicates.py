@@ -1,6 +1,6 @@
 """Duplicate requests: the idempotency key that a request shares with its retries, and the refusal they all get.
 
-docs/turns.md ("Duplicates") has the rules. Knows the ledger port, no store engine and no HTTP.
+docs/explanation/turns.md ("Duplicates") has the rules. Knows the ledger port, no store engine and no HTTP.
 """
 
 import hashlib

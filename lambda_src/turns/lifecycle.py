@@ -1,7 +1,7 @@
 """Begin, attach to, stop, resume and recover turns. Knows no HTTP.
 
-A turn is one user input and everything it sets off. docs/turns.md draws its states; `Turns.open` has the rules for
-duplicate requests.
+A turn is one user input and everything it sets off. docs/explanation/turns.md draws its states; `Turns.open` has the
+rules for duplicate requests.
 """
 
 import asyncio

@@ -228,7 +228,7 @@ def test_the_store_expects_the_longest_timeout_a_stage_can_have() -> None:
         LONGEST_INVOCATION_S * 1000,
         LONGEST_INVOCATION_S + 60,
     )
-    page = (ROOT / "docs" / "turns.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "turns.md").read_text(encoding="utf-8")
     minutes = {int(number) for number in re.findall(r"(\d+) minutes", page)}
     assert BOUND_S // 60 in minutes
     assert minutes <= {BOUND_S // 60, LONGEST_INVOCATION_S // 60}

@@ -2,10 +2,10 @@
 
     .venv/bin/python -m tests.bench.bench_cold [--rounds 7] [--quick]
 
-writes its section of docs/benchmarks.md. It starts the built zip's folder (`make bundle`) with and without bytecode,
-and, for comparison, the naive server in tests/bench/naive with the same libraries and all of botocore's data. AWS is
-MiniStack, and the model is a fake Responses API. The contestants take turns, so that noise on the machine affects all
-of them; read the ratios. Linux only.
+writes its section of docs/reference/benchmarks.md. It starts the built zip's folder (`make bundle`) with and without
+bytecode, and, for comparison, the naive server in tests/bench/naive with the same libraries and all of botocore's data.
+AWS is MiniStack, and the model is a fake Responses API. The contestants take turns, so that noise on the machine
+affects all of them; read the ratios. Linux only.
 """
 
 import argparse
@@ -153,7 +153,7 @@ def rows_of(starts: Measured) -> list[tuple[str, str, str]]:
 
 
 def page(starts: Measured, command: str, rounds: int) -> str:
-    """The section of docs/benchmarks.md."""
+    """The section of docs/reference/benchmarks.md."""
     columns = [(column.name, 0 if column.name == "peak_mib" else 2) for column in fields(Start)]
     medians = [
         (

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.bench_journal
 
-writes its section of docs/benchmarks.md. Both write once a second to an in-process table that counts write units as
-DynamoDB does. The answers are our own docs pages at WORDS_A_SECOND. A checkpoint holds less than the journal: it cannot
-serve duplicates or reloads.
+writes its section of docs/reference/benchmarks.md. Both write once a second to an in-process table that counts write
+units as DynamoDB does. The answers are our own docs pages at WORDS_A_SECOND. A checkpoint holds less than the journal:
+it cannot serve duplicates or reloads.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ def row_of(data: bytes) -> dict[str, Any]:
 
 async def measured() -> list[list[str]]:
     """The rows of the table in the report."""
-    prose = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
+    prose = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
     rows = []
     for size in ANSWERS_BYTES:
         seconds = await seconds_of(prose[:size])

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.bench_opening [--rounds 5] [--quick]
 
-prints a table for docs/speed.md. The emulator runs the built zip's folder with at most four sandboxes, none of them
-running before a round. AWS is MiniStack, and the model is a fake Responses API. Enter is pressed two seconds after the
-page is opened, or as soon as the message field exists. The contestants take turns. Linux only.
+prints a table for docs/explanation/speed.md. The emulator runs the built zip's folder with at most four sandboxes, none
+of them running before a round. AWS is MiniStack, and the model is a fake Responses API. Enter is pressed two seconds
+after the page is opened, or as soon as the message field exists. The contestants take turns. Linux only.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Benchmark of the page in Chromium on the emulator: `make bench-page` writes its section of docs/benchmarks.md.
+"""Benchmark of the page in Chromium on the emulator: `make bench-page` writes it into docs/reference/benchmarks.md.
 
 Times are measured in the page with its own clock: from the key event to the frame that shows the message bubble, and
 from a chunk's arrival in fetch() to the frame that shows its word.

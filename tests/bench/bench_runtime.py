@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.bench_runtime [--quick]
 
-writes its section of docs/benchmarks.md. All contestants run behind the same emulator and take turns every few
-requests, so that noise on the machine affects all of them; read the ratios, not the milliseconds.
+writes its section of docs/reference/benchmarks.md. All contestants run behind the same emulator and take turns every
+few requests, so that noise on the machine affects all of them; read the ratios, not the milliseconds.
 
 Latency is measured twice: through the emulator's Invoke API, which adds as little as possible to the runtime, and
 through its function URL, where a Python HTTP server and client account for most of the time.
@@ -195,7 +195,7 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def report(app_mib: float, streams: int, many: dict[str, float], command: str) -> str:
-    """The section of docs/benchmarks.md."""
+    """The section of docs/reference/benchmarks.md."""
     ours, bridge, null, floor = CONTESTANTS
     median = statistics.median
 

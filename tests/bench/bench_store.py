@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.bench_store [--quick] [--dynamodb-local]
 
-writes its section of docs/benchmarks.md. Each round makes the plain call and the store's call one after the other, so
-that noise on the machine affects both; read the ratios, not the milliseconds.
+writes its section of docs/reference/benchmarks.md. Each round makes the plain call and the store's call one after the
+other, so that noise on the machine affects both; read the ratios, not the milliseconds.
 """
 
 import argparse
@@ -177,7 +177,7 @@ def ratio(ours: float, bare: float) -> str:
 
 
 def report(rows: list[Row], command: str) -> str:
-    """The section of docs/benchmarks.md."""
+    """The section of docs/reference/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
     lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}. Medians; ratios within a round.", ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.bench_streams [--quick] [--streams 1 10 50]
 
-writes its section of docs/benchmarks.md. The function runs in the emulator with one slot per stream. A model in its own
-process sends the current time 50 times a second to each stream; the age of a word on arrival is the added latency,
-including the emulator's. Model, function and emulator share the machine's cores.
+writes its section of docs/reference/benchmarks.md. The function runs in the emulator with one slot per stream. A model
+in its own process sends the current time 50 times a second to each stream; the age of a word on arrival is the added
+latency, including the emulator's. Model, function and emulator share the machine's cores.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.bench_turn [--quick]
 
-writes its section of docs/benchmarks.md. CPU is that of this process; the model answers over an in-process transport,
-so that no socket is measured. The two sides of a comparison take turns; results are medians. The measurements of
-growing threads use DynamoDB Local, which needs Java and npm.
+writes its section of docs/reference/benchmarks.md. CPU is that of this process; the model answers over an in-process
+transport, so that no socket is measured. The two sides of a comparison take turns; results are medians. The
+measurements of growing threads use DynamoDB Local, which needs Java and npm.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.bench_turns [--quick]
 
-writes its section of docs/benchmarks.md. The function runs in several processes of the emulator with MiniStack. The
-model sends a word every 20 ms and never stops by itself.
+writes its section of docs/reference/benchmarks.md. The function runs in several processes of the emulator with
+MiniStack. The model sends a word every 20 ms and never stops by itself.
 """
 
 import argparse
@@ -219,7 +219,7 @@ def percentile(ordered: list[float], percent: int) -> float:
 
 
 def report(rows: list[Row], command: str) -> str:
-    """The section of docs/benchmarks.md."""
+    """The section of docs/reference/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
     lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. Emulator and MiniStack on the same cores.", ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]

@@ -1,4 +1,4 @@
-"""Runs every benchmark several times, and writes medians and ranges into docs/benchmarks.md.
+"""Runs every benchmark several times, and writes medians and ranges into docs/reference/benchmarks.md.
 
     .venv/bin/python -m tests.bench.repeated [--runs 5] [--only bench-turn bench-cold]
 

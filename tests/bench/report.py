@@ -1,4 +1,4 @@
-"""Writes a benchmark's section of docs/benchmarks.md between its markers, and marks targets that were missed."""
+"""Writes a benchmark's section of docs/reference/benchmarks.md between its markers, and marks missed targets."""
 
 import platform
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 AIM = "aimed at"  # heading of a column with upper bounds for the column before it
 MISSED = " **missed**"
 QUANTITY = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?(x|ms|us|s|bytes|KB|MB|MiB)?(?![\w.])")
-REPORT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+REPORT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "benchmarks.md"
 
 
 def machine() -> str:

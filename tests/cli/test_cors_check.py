@@ -72,8 +72,10 @@ async def test_correct_settings_pass_every_check_and_leave_no_thread_behind(chat
         rows = await rows_by_check(url)
         async with connected(url, token="ann") as endpoint:
             assert (await endpoint.ask("threads.list"))["data"] == []
-    page = (ROOT / "docs" / "talk.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == list(rows), "docs/talk.md must list the rows"
+    page = (ROOT / "docs" / "reference" / "talk.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == list(rows), (
+        "docs/reference/talk.md must list the rows"
+    )
     states = {check: row.state for check, row in rows.items()}
     assert states.pop("domain") == "look"
     assert list(states) == ["chat", "preflight", "token", "answer", "streaming"]
@@ -117,7 +119,7 @@ async def test_without_a_token_streaming_is_not_checked_and_our_own_page_needs_n
     }  # fmt: skip
     assert result.exit_code == 1
     assert "wrong     token      http" in result.stdout
-    assert "-> docs/auth.md" in result.stdout
+    assert "-> docs/how-to/auth.md" in result.stdout
 
 
 async def test_a_buffered_answer_is_detected() -> None:

@@ -89,7 +89,7 @@ def test_warnings_start_90_days_before_a_shutdown_and_refusals_7_days_before(
     warnings = retirement.retiring(STAGE, dates, today=TODAY, load=lambda: assistants(Agent(name="A", model="a")))
     assert [warning.model for warning in warnings] == (["a"] if warned else [])
     assert any(warning.too_late for warning in warnings) is too_late
-    assert all(str(day) in str(warning) and "docs/models.md" in str(warning) for warning in warnings)
+    assert all(str(day) in str(warning) and "docs/how-to/models.md" in str(warning) for warning in warnings)
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_an_unreachable_server_is_reported_in_one_line() -> None:
 
 
 def test_the_docs_page_lists_every_command() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "talk.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "talk.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| `(/[a-zN ]+)` \|", page, re.MULTILINE)
     assert set(documented) - {"/help"} == {
         line.split("  ")[0] for line in HELP.splitlines() if line.startswith("/")

@@ -1,4 +1,4 @@
-"""`make eval`: the fields of a case, its checks, the summary and exit codes, and the examples in docs/testing.md."""
+"""`make eval`: the fields of a case, its checks, summary, exit codes, and the examples in docs/how-to/testing.md."""
 
 import asyncio
 import itertools
@@ -173,7 +173,7 @@ def test_an_invalid_flag_is_a_usage_error(tmp_path: Path, flag: str) -> None:
         main([cases_file(tmp_path, {"say": "a", "contains": "b"}), flag], new_chat=shop_chat)
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "testing.md").read_text(encoding="utf-8")
 
 
 def test_the_docs_page_lists_every_field_of_a_case() -> None:

@@ -182,7 +182,7 @@ def test_every_behavior_that_the_emulator_only_assumes_has_a_row() -> None:
 
 
 def test_the_operations_page_says_how_to_observe_every_behavior_without_a_row() -> None:
-    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/operations.md").read_text(encoding="utf-8")
     table = page.partition("### What no row can show")[2].partition("\n\nYour agent")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
     assert rows[1:] == [name for name, _ in unknowns.UNSEEN.values()]
@@ -251,7 +251,9 @@ def test_the_readme_lists_the_results_on_aws_or_says_that_there_are_none() -> No
 
 
 @pytest.mark.skipif(bool(ON_AWS), reason="a result on AWS is recorded, so the word may be used")
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+)
 def test_without_a_result_on_aws_no_page_mentions_production(page: str) -> None:
     assert "production" not in (ROOT / page).read_text(encoding="utf-8").lower()
 

@@ -1,4 +1,4 @@
-"""Renders docs/configuration.md from infra/stage/schema.py, where each option is described. Pure."""
+"""Renders docs/reference/configuration.md from infra/stage/schema.py, where each option is described. Pure."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""docs/agent-builder.md: its agents and tests run, its commands import hosted threads, its front end is tested."""
+"""docs/how-to/agent-builder.md: its agents and tests run, its commands import threads, its front end is tested."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
 from tests.store.tables import Aws, moto_aws
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "agent-builder.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "how-to" / "agent-builder.md").read_text(encoding="utf-8")
 FILES: dict[str, str] = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
 JSON: list[str] = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS: list[str] = re.findall(r'^\$ make chat ARGS="(.+?)"$', TEXT, re.MULTILINE)
@@ -155,7 +155,7 @@ def test_the_pages_stage_names_an_existing_store() -> None:
 
 def test_the_pages_front_end_is_the_tested_one() -> None:
     [block] = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
-    tested = (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8")
+    tested = (ROOT / "docs" / "how-to" / "frontend.md").read_text(encoding="utf-8")
     tested_lines = {
         line.strip().removeprefix("export ").replace("api: ", "const api = ") for line in tested.splitlines()
     }

@@ -1,4 +1,4 @@
-"""docs/agents.md: its code blocks for approvals, several assistants and MCP servers run."""
+"""docs/how-to/agents.md: its code blocks for approvals, several assistants and MCP servers run."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from lambda_src.runs.assistants import checked
 from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of, thread_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "agents.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""docs/auth.md: its snippets sign backend tokens that are accepted, with keys from `chat keys new`."""
+"""docs/how-to/auth.md: its snippets sign backend tokens that are accepted, with keys from `chat keys new`."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from lambda_src.auth.jwt_claims import usable
 from lambda_src.cli.commands import app
 from lambda_src.cli.secrets.keys import Algorithm, pair
 
-PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "auth.md").read_text(encoding="utf-8")
 MAX_LINES = 15  # per snippet: longer ones would not be read
 
 

@@ -1,4 +1,4 @@
-"""docs/chatkit.md and docs/attachments.md: the showcase's phrases and the file limits match the code."""
+"""chatkit.md and attachments.md in docs/reference/: the showcase's phrases and the file limits match the code."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_page_names_every_phrase_of_the_showcase() -> None:
-    phrases = set(re.findall(r'^\| "([a-z ]+)" \|', (DOCS / "chatkit.md").read_text(encoding="utf-8"), re.MULTILINE))
+    phrases = set(
+        re.findall(r'^\| "([a-z ]+)" \|', (DOCS / "reference" / "chatkit.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert phrases == {tool.name.replace("_", " ") for tool in TOOLS}
 
 
 def test_the_page_lists_the_current_file_limits() -> None:
-    page = (DOCS / "attachments.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference" / "attachments.md").read_text(encoding="utf-8")
     assert f"`CHAT_MAX_FILE_BYTES`, but at most {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
     assert f"| files of one message | {file_types.MAX_FILES} |" in page

@@ -1,4 +1,4 @@
-"""docs/knowledge.md: its commands run against a fake of OpenAI's API; its agent, test and citations work."""
+"""docs/how-to/knowledge.md: its commands run against a fake of OpenAI's API; its agent, test and citations work."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.fakes.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.runs.model_streams import FILE, answered, citation_event, file_search
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "knowledge.md"
+PAGE = ROOT / "docs" / "how-to" / "knowledge.md"
 FILES = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

@@ -22,7 +22,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def settings_table() -> str:
-    """Return the table for docs/settings.md. When a setting changes, replace the table there with this."""
+    """Return the table for docs/reference/settings.md. When a setting changes, replace the table there with this."""
     return "\n".join(
         f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {setting.metadata['doc']} |"
         for setting in fields(Settings)
@@ -46,7 +46,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def test_the_settings_page_is_up_to_date() -> None:
-    assert settings_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert settings_table() in (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 
 
 def test_every_default_on_the_settings_page_is_accepted() -> None:
@@ -77,7 +77,9 @@ async def test_the_agent_in_the_readme_works_as_described(monkeypatch: pytest.Mo
 
 def test_the_front_end_in_the_readme_is_part_of_the_tested_one() -> None:
     [block] = blocks(README, "js")
-    tested_lines = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
+    tested_lines = {
+        line.strip() for line in (ROOT / "docs" / "how-to" / "frontend.md").read_text(encoding="utf-8").splitlines()
+    }
     assert {line.strip() for line in block.splitlines()} <= tested_lines | {""}
 
 
@@ -166,7 +168,9 @@ def test_runs_with_other_rows_are_not_merged() -> None:
 
 
 def test_the_architecture_page_names_every_package() -> None:
-    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Packages")[2]
+    section = (
+        (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8").partition("## Packages")[2]
+    )
     rows = [row.split(" | ")[0] for row in section.partition("\n## ")[0].splitlines() if row.startswith("| `")]
     named = [name.rstrip("/") for row in rows for name in re.findall(r"`(.+?)`", row)]
     packages = {path.name for path in (ROOT / "lambda_src").iterdir() if not path.name.startswith("__")}

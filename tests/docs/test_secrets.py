@@ -1,4 +1,4 @@
-"""docs/secrets.md: its stage is valid; its agent, test and commands work under `make dev`."""
+"""docs/how-to/secrets.md: its stage is valid; its agent, test and commands work under `make dev`."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.docs.agent_project import agent_project
 from tests.e2e.make_dev import running
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "secrets.md"
+PAGE = ROOT / "docs" / "how-to" / "secrets.md"
 FILE = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 PATIENCE_S = 60.0  # before the test fails

@@ -1,4 +1,4 @@
-"""docs/stores.md: its list of contract tests, its commands and its numbers match the code."""
+"""docs/explanation/stores.md: its list of contract tests, its commands and its numbers match the code."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES, PAYLOAD_MAX_BYT
 from lambda_src.store.postgres.migrate import VERSION_TABLE
 
 ROOT = Path(__file__).parents[2]
-DOC = ROOT / "docs" / "stores.md"
+DOC = ROOT / "docs" / "explanation" / "stores.md"
 BEGIN, END = "<!-- contract: begin -->\n", "<!-- contract: end -->"
 
 

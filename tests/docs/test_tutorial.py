@@ -1,4 +1,4 @@
-"""docs/tutorial.md: following it in a copy of the project works, under `make dev` and with its own tests and evals."""
+"""Following docs/tutorial/your-assistant.md in a copy of the project works, with `make dev`, its tests and evals."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ PATIENCE_S = 60.0  # before the test fails
 
 def page() -> str:
     """Return the tutorial's text."""
-    return (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    return (ROOT / "docs" / "tutorial" / "your-assistant.md").read_text(encoding="utf-8")
 
 
 def blocks() -> dict[str, str]:

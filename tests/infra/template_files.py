@@ -3,7 +3,7 @@
     tests/template.json    the reference stage (tests/infra/reference.json): tests create their tables from it, and its
                            diff shows what a change does to a deployment
     tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
-    docs/configuration.md  the options of a stage, from infra/stage/schema.py
+    docs/reference/configuration.md  the options of a stage, from infra/stage/schema.py
 
 These files do not depend on cdk.json, whose values belong to the user.
 """
@@ -22,7 +22,7 @@ REFERENCE = Path("tests/infra/reference.json")
 COMMITTED = Path("tests/template.json")
 VARIANTS = Path("tests/infra/variants.json")
 SNAPSHOTS = Path("tests/infra/snapshots")
-CONFIGURATION = Path("docs/configuration.md")
+CONFIGURATION = Path("docs/reference/configuration.md")
 MAX_LINES = 20  # changes printed per template; git shows the rest
 
 
@@ -76,7 +76,7 @@ def refresh(committed: Path, new: Template) -> None:
 
 
 def main() -> None:
-    """Rewrite all committed files that are generated from this code: templates and docs/configuration.md."""
+    """Rewrite all committed files that are generated from this code: templates and docs/reference/configuration.md."""
     reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
     variants = json.loads(VARIANTS.read_text(encoding="utf-8"))
     SNAPSHOTS.mkdir(exist_ok=True)

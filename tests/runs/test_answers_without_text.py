@@ -1,4 +1,4 @@
-"""Answers without text, and refusals: what the user reads, as docs/events.md says."""
+"""Answers without text, and refusals: what the user reads, as docs/reference/events.md says."""
 
 from typing import Any
 

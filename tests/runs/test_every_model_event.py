@@ -1,4 +1,4 @@
-"""Every stream event class of the openai library, and broken streams, through the whole app as docs/events.md says."""
+"""Every stream event class of openai, and broken streams, through the whole app: docs/reference/events.md."""
 
 import asyncio
 import base64

@@ -1,6 +1,6 @@
 """Failed and truncated runs: the message for the user and the log line for each SDK error, through the whole app.
 
-The expected messages are the tables of docs/events.md. The tests fail if an SDK update adds a class or code.
+The expected messages are the tables of docs/reference/events.md. The tests fail if an SDK update adds a class or code.
 """
 
 import json

@@ -35,7 +35,7 @@ from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, known_by_name, message, no_pause
 from tests.apps.full import PNG, FullApp, attached, full_app_on_moto, full_app_without_files, items_of, thread_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "moderation.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 ONE_A_DAY = {"CHAT_QUOTAS": '{"messages_per_day": 1}', "CHAT_GUEST_SECRET": "/guest-secret"}
@@ -334,7 +334,7 @@ async def test_a_file_that_is_already_in_the_thread_is_not_scanned_again(full_ap
     assert (again.status, scans) == (200, ["a.png"])
 
 
-# docs/moderation.md
+# docs/how-to/moderation.md
 
 
 def block(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The SDK for users (lambda_src.sdk): docs and examples import nothing else of ours; docs/sdk.md lists its names."""
+"""The SDK for users (lambda_src.sdk): docs and examples import nothing else; docs/reference/sdk.md lists its names."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from tests.docs.test_pages import PAGES, blocks
 ROOT = Path(__file__).parents[2]
 MODULES = ("lambda_src.sdk", "lambda_src.sdk.testing", "lambda_src.sdk.store_contract")
 OUR_EXAMPLES = sorted((ROOT / ".ci" / "own_agent").glob("*.py"))  # a contract in pyproject.toml covers the agent itself
-NOT_FOR_AGENTS = "docs/emulator.md"  # how to run any ASGI app on the emulator
+NOT_FOR_AGENTS = "docs/reference/emulator.md"  # how to run any ASGI app on the emulator
 
 
 def imports_of_ours(source: str) -> set[str]:
@@ -42,7 +42,7 @@ def test_the_examples_import_only_the_sdk(path: Path) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_page_lists_exactly_the_exported_names(name: str) -> None:
-    _, _, section = (ROOT / "docs" / "sdk.md").read_text(encoding="utf-8").partition(f"## `{name}`\n")
+    _, _, section = (ROOT / "docs" / "reference" / "sdk.md").read_text(encoding="utf-8").partition(f"## `{name}`\n")
     section = section.partition("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     listed = [item for row in rows for item in re.findall(r"`(\w+)`", row)] or re.findall(r"`([A-Z]\w+)`", section)

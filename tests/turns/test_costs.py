@@ -1,7 +1,7 @@
 """DynamoDB requests of a turn: what lease, idempotency key and journal cost compared with a turn without them.
 
 Every request takes one round trip of virtual time, which separates concurrent requests from sequential ones.
-docs/turns.md quotes the recording.
+docs/explanation/turns.md quotes the recording.
 """
 
 import math
@@ -24,7 +24,7 @@ from tests.turns.machine import Connection, RemoteStore
 from tests.turns.turn_fixture import THREAD, Model, Process, thread_at
 from tests.turns.virtual_time import VirtualTime
 
-PAGE = Path(__file__).parents[2] / "docs" / "turns.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "turns.md"
 COSTS = PAGE.with_name("cost.md")
 ROUND_TRIP_S = 0.02
 EXTRA_REQUESTS = 4  # lease and idempotency key, independent of the answer's length

@@ -1,7 +1,7 @@
 """Turn state machine test (hypothesis): invariants of turns in two processes with slow connections to one store.
 
-Checks the promises of docs/turns.md after every step and at the end. CHAT_STORE_MACHINES sets the number of machines;
-without it, every run uses the same ones.
+Checks the promises of docs/explanation/turns.md after every step and at the end. CHAT_STORE_MACHINES sets the number of
+machines; without it, every run uses the same ones.
 """
 
 import asyncio

@@ -43,7 +43,7 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dar
     chat.respond_with("threads.create", answer_of("How does streaming work here?", ANSWER))
     chat.ask("How does streaming work here?")
     page.wait_for_timeout(800)  # code is colored when the browser is idle
-    page.screenshot(path=DOCS / f"page-{name}.png")
+    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""The examples, built from their lock files, in Chromium against `make dev`; and the code in docs/frontend.md."""
+"""The examples, built from their lock files, in Chromium against `make dev`; the code in docs/how-to/frontend.md."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from lambda_src.cli.secrets.keys import Algorithm, pair
 from tests.web.chatkit_cdn import SCRIPT, with_cdn, without_cdn
 from tests.web.examples import NEXT, ROOT, TSC, VITE, Example, free_port, run, serving, tool
 
-PAGE = (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "frontend.md").read_text(encoding="utf-8")
 
 pytestmark = pytest.mark.slow  # `make examples`: npm, two builds, two servers
 

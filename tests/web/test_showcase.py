@@ -1,4 +1,4 @@
-"""Everything besides text that the page displays (see docs/chatkit.md): widgets, forms, tools, workflows, sources."""
+"""Everything besides text that the page displays (docs/reference/chatkit.md): widgets, forms, tools, workflows."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 /**
  * What a page needs to talk to this server well: its token, the id of each turn, Stop, uploads, and the way back into a
- * turn that runs. Built into one file without dependencies; types: chat-client.d.ts beside it, prose: docs/frontend.md.
+ * turn that runs. Built into one file without dependencies; types: chat-client.d.ts beside it, prose: docs/how-to/frontend.md.
  *
  *   import { chatClient } from "./chat-client.js";
  *   const chat = chatClient({ url: "https://chat.example.com/chatkit", getToken });

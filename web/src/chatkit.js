@@ -9,7 +9,7 @@ import { setTheme, theme } from "./theme.js";
 const SCRIPT = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js";
 const LOADED_IN_MS = 3_000; // timeout of the script; after that, the built-in client serves users better
 const STARTED_IN_MS = 10_000; // timeout of its frame, after the script
-const ACCEPT = { // what the server takes: docs/attachments.md
+const ACCEPT = { // what the server takes: docs/reference/attachments.md
   "image/png": [".png"], "image/jpeg": [".jpg", ".jpeg"], "image/gif": [".gif"], "image/webp": [".webp"],
   "application/pdf": [".pdf"], "application/json": [".json"],
   "text/plain": [".txt"], "text/markdown": [".md"], "text/csv": [".csv"],
@@ -81,7 +81,7 @@ function failureOf(element) {
     const framed = () => element.shadowRoot.querySelector("iframe") !== null;
     let was = framed();
     new MutationObserver(() => {
-      if (was && !framed()) failed(`ChatKit gave up. Is ${location.host} on OpenAI's list of domains? See docs/frontend.md.`);
+      if (was && !framed()) failed(`ChatKit gave up. Is ${location.host} on OpenAI's list of domains? See docs/how-to/frontend.md.`);
       was = framed();
     }).observe(element.shadowRoot, { childList: true, subtree: true });
   });

@@ -6,7 +6,7 @@ import "./theme.js";
 
 /** The page's configuration, from page_of() in lambda_src/http/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
-const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/moderation.md
+const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/how-to/moderation.md
 const session = new Session(config.auth, { tokenHeader: config.token_header, captcha });
 const app = document.querySelector("chat-app");
 

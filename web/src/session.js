@@ -9,7 +9,7 @@ const BEFORE = "chat.token.before"; // the guest's token, until the guest's chat
 const PATIENCE_MS = 2000; // for the issuer's discovery document at sign-out, while the page is already usable again
 const ENTRA = /^https:\/\/login\.(microsoftonline\.com|microsoftonline\.us|partner\.microsoftonline\.cn)\//;
 const OPAQUE = "You could not be signed in: the sign-in service sent an access token that is not a JWT. "
-  + "Whoever runs this chat must set auth.audience or settings.auth_resource to the API's identifier there (docs/auth.md).";
+  + "Whoever runs this chat must set auth.audience or settings.auth_resource to the API's identifier there (docs/how-to/auth.md).";
 const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**

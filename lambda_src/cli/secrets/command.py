@@ -71,7 +71,9 @@ def set_(
 def set_local(name: str) -> None:
     """Ask for a secret of your tools and store it for `make dev`. RequestError: it is not a secret of tools."""
     if name in list(Name):
-        raise RequestError(f"`make dev` reads no {name} from a file: see docs/models.md and docs/auth.md.")
+        raise RequestError(
+            f"`make dev` reads no {name} from a file: see docs/how-to/models.md and docs/how-to/auth.md."
+        )
     if not NAME.fullmatch(name):
         raise RequestError(f"{name!r} is no secret's name: it has up to 63 of a-z, 0-9 and -, a letter first.")
     local_secrets.write(name, checked_shape(name, asked(f"{name} for make dev")))

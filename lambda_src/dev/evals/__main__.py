@@ -34,7 +34,7 @@ def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
 
 
 def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_chat) -> int:
-    """Run a file of cases on your agent. docs/testing.md says what a case can expect."""
+    """Run a file of cases on your agent. docs/how-to/testing.md says what a case can expect."""
     parser = argparse.ArgumentParser(prog="make eval", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"a file of JSON lines (default: {CASES})")
     parser.add_argument("--real", action="store_true", help="use the real model instead of the cases' scripts")
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
             asyncio.run(chat.say("warm up", script=[says("ready")]))  # lazy imports must not count as the agent's time
     except (OSError, UnicodeDecodeError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
-        err.print(f"{options.cases} cannot be read: {why}. Its format: docs/testing.md", style="red", markup=False)
+        err.print(
+            f"{options.cases} cannot be read: {why}. Its format: docs/how-to/testing.md", style="red", markup=False
+        )
         return 2
     except ChatError as fault:
         err.print(

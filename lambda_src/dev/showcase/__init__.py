@@ -1,4 +1,4 @@
-"""The showcase: an agent with one tool per ChatKit feature (docs/chatkit.md). Run `make dev FLAGS=--showcase`.
+"""The showcase: one tool per ChatKit feature (docs/reference/chatkit.md). Run `make dev FLAGS=--showcase`.
 
 The demo model calls the tool that the message names, so no key is needed. Not part of the zip.
 """

@@ -36,7 +36,7 @@ class Document:
 
     @classmethod
     def of(cls, result: Event) -> "Document":
-        """Create it from a search result. `make knowledge` sets the attributes `path` and `url`: docs/knowledge.md."""
+        """From a search result. `make knowledge` sets the attributes `path` and `url`: docs/how-to/knowledge.md."""
         sent = getattr(result, "attributes", None)
         attributes: Mapping[str, object] = sent if isinstance(sent, Mapping) else {}
         path, url = attributes.get("path"), attributes.get("url")

@@ -1,6 +1,6 @@
 """ChatKit's Store on PostgreSQL, through async SQLAlchemy. Knows no HTTP, no token.
 
-For servers that do not run on Lambda, or that reach a database over TLS (docs/stores.md).
+For servers that do not run on Lambda, or that reach a database over TLS (docs/explanation/stores.md).
 """
 
 import time

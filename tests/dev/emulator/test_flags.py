@@ -65,7 +65,7 @@ async def test_the_command_prints_its_url_serves_requests_and_exits_on_sigint() 
 
 
 def test_the_docs_page_lists_every_switch_and_flag() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
     add_flags(parser)
     flags = [action.option_strings[0] for action in parser._actions if action.dest != "help"]

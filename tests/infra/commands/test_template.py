@@ -1,4 +1,4 @@
-"""infra/commands/template.py: the committed templates and docs/configuration.md are up to date."""
+"""infra/commands/template.py: the committed templates and docs/reference/configuration.md are up to date."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def test_there_is_no_snapshot_without_a_variant() -> None:
 
 def test_the_configuration_page_is_up_to_date() -> None:
     committed = (ROOT / template_files.CONFIGURATION).read_text(encoding="utf-8")
-    assert configuration_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
+    assert configuration_page.page() == committed, "run `make snapshots` and commit docs/reference/configuration.md"
 
 
 @pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Match, Template
 from tests.infra.conftest import VARIANTS, StackOf
 
 ALARM = "AWS::CloudWatch::Alarm"
-OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
+OPERATIONS = Path(__file__).parents[3] / "docs" / "how-to" / "operations.md"
 FREE_ALARMS = 10  # per account, in the free tier
 
 

@@ -1,11 +1,11 @@
-"""infra/stacks/api.py: the frontend snippet that a deployment prints matches the page in docs/frontend.md."""
+"""infra/stacks/api.py: the frontend snippet that a deployment prints matches the page in docs/how-to/frontend.md."""
 
 import re
 from pathlib import Path
 
 from infra.stacks.api import frontend_snippet
 
-FRONTEND = Path(__file__).parents[3] / "docs" / "frontend.md"
+FRONTEND = Path(__file__).parents[3] / "docs" / "how-to" / "frontend.md"
 LOCAL = "http://127.0.0.1:8000/"
 
 
