@@ -1,4 +1,4 @@
-"""The uvicorn command in docs/explanation/stores.md: the app outside Lambda, and a reload during an answer."""
+"""The command in docs/how-to/uvicorn-and-postgres.md: the app outside Lambda, and a reload during an answer."""
 
 import asyncio
 import json
@@ -29,9 +29,9 @@ def environment(issuer: Issuer, **more: str) -> dict[str, str]:
 
 async def start_server(env: dict[str, str]) -> asyncio.subprocess.Process:
     """Start the documented command on a free port."""
-    page = (ROOT / "docs" / "explanation" / "stores.md").read_text("utf-8")
-    command = re.search(r"^\$ CHAT_STORE=postgres \.venv/bin/(uvicorn .*)$", page, re.MULTILINE)
-    assert command is not None, "docs/explanation/stores.md must have the command"
+    page = (ROOT / "docs" / "how-to" / "uvicorn-and-postgres.md").read_text("utf-8")
+    command = re.search(r"^ *\$ CHAT_STORE=postgres \.venv/bin/(uvicorn .*)$", page, re.MULTILINE)
+    assert command is not None, "docs/how-to/uvicorn-and-postgres.md must have the command"
     argv = command[1].split()
     argv[argv.index("--port") + 1] = "0"
     return await asyncio.create_subprocess_exec(
