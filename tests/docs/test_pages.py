@@ -61,6 +61,19 @@ def test_the_stage_in_the_readme_is_valid() -> None:
     assert config.auth.issuer
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_stage_on_a_page_is_valid(page: Path) -> None:
+    """The examples show the options of their subject, so a stage without `auth` is completed."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^ *```json\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
+        if not block.lstrip().startswith("{") or '"context"' not in block:
+            continue
+        stages = json.loads(block)["context"]["stages"]
+        for name, stage in stages.items():
+            complete = {"auth": {"issuer": "https://login.test/", "audience": "chat"}} | stage
+            StageConfig.from_context({"stage": name, "stages": {name: complete}})
+
+
 async def test_the_agent_in_the_readme_works_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = blocks(README, "python")
     module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
