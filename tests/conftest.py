@@ -1,6 +1,7 @@
 """Pytest setup for all tests: assertion rewriting, long timeouts, and failures for leaked content or agent access."""
 
 import gc
+import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 TOUCHED = pytest.StashKey[list[str]]()  # how a test accessed the user's agent
 LONG_S = 1800  # builds, and deployments to a local AWS
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores with `-n auto`: tests wait for servers and browsers about half of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
