@@ -89,7 +89,7 @@ def _list_of(pattern: str, kinds: str) -> Callable[[str], tuple[str, ...]]:
 
 
 _origins = _list_of(
-    r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9]\d{0,4})?",
+    r"(https://([a-z0-9.-]+|\[::1\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9]\d{0,4})?",
     "exact origins such as https://www.example.com (https, or http on localhost; no path, no *, not null)",
 )
 _domains = _list_of(
@@ -321,7 +321,14 @@ class Settings:
         default=False,
     )
     cors_origins: tuple[str, ...] | None = _setting(
-        _origins, "Other origins whose pages may call, if no function URL answers CORS.", default=None
+        _origins,
+        "Origins of other sites whose pages may call, and show the page in a frame: docs/how-to/embed.md.",
+        default=None,
+    )
+    cors_at_url: bool = _setting(
+        _flag,
+        "true or false: the function URL answers CORS, so the app does not answer it a second time.",
+        default=False,
     )
     tracing: Literal["xray"] | None = _setting(
         _choice("xray"),

@@ -4,6 +4,8 @@
 //   static/NAME-HASH.js    the script and its lazy chunks; the hash is of the content, so browsers may cache them forever
 //   chat-client.js, .d.ts  the helper for other front ends, one readable file with a stable name; also written into the
 //                          examples, where git ignores it
+//   embed.js               the bubble for other sites, one file with a stable name; the server adds the stage's title,
+//                          accent and origins as the argument of its last call
 //
 // Run by `make page`. A folder given as argument replaces ../lambda_src/web/; then the examples get no copy.
 import { build } from "esbuild";
@@ -34,6 +36,10 @@ await writeFile(path.join(fresh, "index.html"), built);
 await build({
   ...common, minify: false, entryPoints: [path.join(here, "src/chat-client.js")], outdir: fresh, format: "esm",
   banner: { js: "// chatkit-lambda's helper for front ends of your own, built of web/src/chat-client.js and web/src/client/." },
+});
+await build({
+  ...common, entryPoints: [path.join(here, "src/embed.js")], outdir: fresh, format: "esm",
+  banner: { js: "(stage=>{" }, footer: { js: "})({})" },
 });
 await copyFile(path.join(here, "src/chat-client.d.ts"), path.join(fresh, "chat-client.d.ts"));
 const copies = process.argv[2] ? [] : [path.join(here, "../examples/react-vite/src"), path.join(here, "../examples/next/app")];

@@ -49,8 +49,9 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_ORIGIN_SECRETS": ",".join(names.origin_secrets) or None,
         "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.front_door == "cloudfront-signed" else None,
         "CHAT_ORIGIN_SIGNED": "true" if config.front_door == "cloudfront-signed" else None,
+        "CHAT_CORS_ORIGINS": ",".join(config.cors_origins) or None,
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
-        "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
+        "CHAT_CORS_AT_URL": "true" if config.cors_origins and config.front_door != "apigw" else None,
     }
     return {name: str(value) for name, value in values.items() if value is not None}
 

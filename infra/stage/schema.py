@@ -65,7 +65,7 @@ class StageOptions:
     )
     cors_origins: tuple[str, ...] = option(
         origins,
-        "Other origins whose pages may call and upload; our own page always may.",
+        "Origins of other sites whose pages may call, upload and embed the chat; our own page needs none.",
         takes="list of origins",
         default=(),
     )

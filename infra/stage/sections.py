@@ -332,6 +332,7 @@ SET_BY_THE_STACK = frozenset(
         "auth_public_keys",
         "bucket",
         "claims",
+        "cors_at_url",
         "cors_origins",
         "demo_model",
         "guest_quotas",

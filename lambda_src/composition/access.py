@@ -54,7 +54,7 @@ def middleware(settings: Settings, read_secret: ReadSecret) -> list[edge.Middlew
         )
     elif settings.origin_signed:
         chain.append(edge.AsViewer)
-    if settings.cors_origins is not None:
+    if settings.cors_origins is not None and not settings.cors_at_url:
         chain.append(edge.cors_middleware(settings.cors_origins, token_header=settings.token_header))
     return chain
 

@@ -35,6 +35,7 @@ from lambda_src.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".local" / "data"  # git-ignored; kept between runs
 SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
+ORIGINS = "CHATKIT_ORIGINS"  # as above
 NAMES = {"CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--showcase", action="store_true", help="an agent that shows ChatKit's features")
     parser.add_argument(
         "--origin", action="append", default=[], type=origin_of, metavar="ORIGIN",
-        help="allow pages of this origin, such as http://localhost:5173 (http://localhost:* is every port)",
+        help="allow this origin's pages, also to embed ours: http://localhost:5173 (http://localhost:* is every port)",
     )  # fmt: skip
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME",
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     become_local(os.environ)
     if options.showcase:
         os.environ[SHOWCASE] = "1"  # the function inherits it
+    os.environ[ORIGINS] = " ".join(options.origin)
     try:
         settings = local_settings({**os.environ, **NAMES})
         with listening(options.port) as listener:

@@ -13,6 +13,7 @@ from lambda_src.composition.stores import upload_origin
 from lambda_src.context import User
 from lambda_src.dev import showcase
 from lambda_src.dev.broken import reports_broken_agent
+from lambda_src.dev.embed_demo import EmbedDemo
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.http.page import page_of
 from lambda_src.observability.faults import show_tracebacks
@@ -23,6 +24,7 @@ from lambda_src.runs.tool_secrets import ToolSecrets
 from lambda_src.runs.widget_actions import Actions
 
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
+ORIGINS = "CHATKIT_ORIGINS"  # set by --origin, separated by spaces
 
 
 ISSUER = "urn:chatkit-lambda:local"
@@ -66,6 +68,13 @@ handler = build_handler(
         build_run_config=lambda: run_config(key, settings),
         transcribe=dictation(lambda: key or "", settings) if key else None,
         tool_secrets=ToolSecrets(lambda name: local_secrets.read(name, env=os.environ)),
-        page=page_of(settings, upload_origin=upload_origin(settings, Clients()), dictation=bool(key), is_open=True),
+        middleware=[EmbedDemo],
+        page=page_of(
+            settings,
+            upload_origin=upload_origin(settings, Clients()),
+            dictation=bool(key),
+            is_open=True,
+            embedded_by=os.environ.get(ORIGINS, "").split(),
+        ),
     ),
 )

@@ -143,6 +143,10 @@ def serve(app: FastAPI, page: Page) -> None:
     def logo() -> Response:
         return answered(page.logo())
 
+    @app.get("/embed.js")
+    def embed(request: Request) -> Response:
+        return answered(page.embed(gzipped="gzip" in request.headers.get("accept-encoding", "")))
+
     @app.get("/chat-client.js")
     def client() -> Response:
         return answered(page.helper("chat-client.js"))

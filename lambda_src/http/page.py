@@ -8,14 +8,17 @@ The Content Security Policy (level 3) allows our own origin, the upload bucket, 
 images from the domains in the settings. It allows no inline script, and no inline style except the one whose hash it
 names, so injected text never runs as code. With a domain key it also allows scripts and frames from ChatKit's CDN, and
 any inline style: ChatKit's component inserts one, which OpenAI may change at any time.
+
+Other sites may show the page in a frame only if the stage names their origins; embed.js does that for them.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ SECURITY_HEADERS = {  # in every response
     "strict-transport-security": "max-age=31536000",  # browsers ignore it without TLS, as on a laptop
 }
 NO_CACHE = {"cache-control": "no-cache"}
+CACHE_AN_HOUR = {"cache-control": "public, max-age=3600"}
 CACHE_FOREVER = {"cache-control": "public, max-age=31536000, immutable"}  # a year, HTTP's longest
 NO_STORE = {"cache-control": "no-store"}
 SAME_ORIGIN = {"cross-origin-resource-policy": "same-origin"}
@@ -44,12 +48,13 @@ PICTURE_TYPES = {
 }  # fmt: skip
 LOGO_HEADERS = {  # an SVG that is opened by itself could run scripts without the sandbox
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-    "cache-control": "public, max-age=3600",
+    **CACHE_AN_HOUR,
 }
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
 _TITLE = b"<title>Chat</title>"  # as above
+_STAGE = b"({})"  # the last call in embed.js: web/build.mjs
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
 
 
@@ -84,6 +89,7 @@ class Page:
         headers = (
             NO_CACHE
             | SAME_ORIGIN
+            | ({"x-frame-options": "DENY"} if self.embedded_by is None else {})  # it cannot name other sites
             | {
                 "content-security-policy": self.policy(html),
                 "cross-origin-opener-policy": "same-origin",  # a page that opens ours cannot access its window
@@ -103,6 +109,32 @@ class Page:
             return served
         current = (path.name for path in folder.iterdir() if _unhashed(path.name) == _unhashed(name) is not None)
         return next((self._file(folder, other, NO_STORE | SAME_ORIGIN) for other in current), None)
+
+    @property
+    def embedded_by(self) -> tuple[str, ...] | None:
+        """Origins of other sites that may show the page in a frame; None: no site may, not even its own."""
+        origins = self.config.get("embedded_by")
+        return None if origins is None else tuple(origins)
+
+    def embed(self, *, gzipped: bool = False) -> Served | None:
+        """embed.js, which other sites load, with the stage's title, accent and origins; None if it was never built.
+
+        The only file that we compress: every visitor of a site loads it, and most never open the chat.
+        """
+        if (built := self._file(self.folder, "embed.js", CACHE_AN_HOUR | CROSS_ORIGIN)) is None:
+            return None
+        brand = self.config.get("page", {})
+        stage = {
+            "title": brand.get("title", "Chat"),
+            "accent": brand.get("accent"),
+            "origins": self.embedded_by or (),
+        }
+        before, _, after = built.body.rpartition(_STAGE)
+        body = b"".join([before, b"(", json.dumps(stage).encode(), b")", after])
+        headers = {**built.headers, "vary": "Accept-Encoding"}
+        if not gzipped:
+            return replace(built, body=body, headers=headers)
+        return replace(built, body=gzip.compress(body), headers={**headers, "content-encoding": "gzip"})
 
     def helper(self, name: str) -> Served | None:
         """chat-client.js or its types, which other sites import: their names never change."""
@@ -145,7 +177,7 @@ class Page:
             "frame-src": chatkit or ["'none'"],
             "base-uri": ["'none'"],
             "form-action": ["'self'"],
-            "frame-ancestors": ["'none'"],  # no other site may embed the page
+            "frame-ancestors": ["'none'"] if self.embedded_by is None else ["'self'", *self.embedded_by],
         }
         return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
 
@@ -156,13 +188,24 @@ def _unhashed(name: str) -> str | None:
     return stem if dash and name.endswith(".js") else None
 
 
-def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, is_open: bool = False) -> Page:
-    """The page of a stage. `is_open`: nobody has to sign in, as in `make dev`; `upload_origin`: the bucket's."""
+def page_of(
+    settings: Settings,
+    *,
+    upload_origin: str | None,
+    dictation: bool,
+    is_open: bool = False,
+    embedded_by: Sequence[str] | None = None,
+) -> Page:
+    """The page of a stage. `is_open`: nobody has to sign in, as in `make dev`; `upload_origin`: the bucket's.
+
+    `embedded_by` replaces the stage's origins as the sites that may show the page in a frame.
+    """
     bucket = () if upload_origin is None else (upload_origin,)
     pictures = (*bucket, *(f"https://{domain}" for domain in settings.allowed_image_domains))
     config: dict[str, Any] = {
         "auth": {"kind": "open"} if is_open else sign_in(settings),
         "token_header": settings.token_header,
+        "embedded_by": settings.cors_origins if embedded_by is None else embedded_by,
         "domain_key": settings.domain_key,
         "page": {**asdict(settings.page), "logo": settings.page.logo is not None},
         "pictures": list(pictures),

@@ -90,6 +90,7 @@ EVERY_OPTION: list[dict[str, Any]] = [
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront-signed"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
+    {"front_door": "url", "cors_origins": ["https://www.example.org"]},
 ]
 
 

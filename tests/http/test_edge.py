@@ -283,6 +283,11 @@ async def test_middleware_follows_the_settings_with_the_origin_secret_first() ->
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, SITE)
 
 
+def test_where_the_url_answers_cors_the_app_does_not() -> None:
+    env = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn", "CHAT_CORS_ORIGINS": SITE, "CHAT_CORS_AT_URL": "true"}
+    assert access.middleware(Settings.from_env(env), str) == []
+
+
 def test_without_such_settings_there_is_no_middleware() -> None:
     env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
     assert access.middleware(Settings.from_env(env), str) == []

@@ -19,6 +19,7 @@ STYLE = "body{margin:0}"
 HTML = f"""<!doctype html><style>{STYLE}</style>
 <script type="application/json" id="page-config">{{}}</script>
 <script type="module" src="static/main-AB12.js"></script>"""
+EMBED = "(stage=>{use({})})({})\n"
 BUCKET = "https://bucket.s3.eu-central-1.amazonaws.com"
 SIGNED_IN = {"CHAT_AUTH_ISSUER": "https://issuer.test/pool", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_STORE": "memory"}
 
@@ -26,7 +27,13 @@ SIGNED_IN = {"CHAT_AUTH_ISSUER": "https://issuer.test/pool", "CHAT_AUTH_AUDIENCE
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a built page."""
-    files = {"index.html": HTML, "chat-client.js": "//", "static/main-AB12.js": "1", "secret.py": "no"}
+    files = {
+        "index.html": HTML,
+        "chat-client.js": "//",
+        "embed.js": EMBED,
+        "static/main-AB12.js": "1",
+        "secret.py": "no",
+    }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -247,6 +254,46 @@ def test_the_page_may_connect_to_its_issuer_and_to_the_sign_in_url() -> None:
     env = {"CHAT_AUTH_CLIENT_ID": "page", "CHAT_AUTH_SIGN_IN_URL": "https://people.test/oauth2"}
     page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=BUCKET, dictation=False)
     assert page.origins == (BUCKET, "https://issuer.test", "https://people.test")
+
+
+async def test_without_origins_no_site_may_show_the_page_in_a_frame(folder: Path) -> None:
+    page = replace(page_of(Settings.from_env(SIGNED_IN), upload_origin=None, dictation=False), folder=folder)
+    html = await chat_with(page).post(b"", "/", "GET")
+    assert policy_of(html)["frame-ancestors"] == ["'none'"]
+    assert html.headers["x-frame-options"] == "DENY"
+
+
+async def test_exactly_the_origins_of_the_stage_may_show_the_page_in_a_frame(folder: Path) -> None:
+    env = SIGNED_IN | {"CHAT_CORS_ORIGINS": "https://www.example.com,http://localhost:5173"}
+    page = replace(page_of(Settings.from_env(env), upload_origin=None, dictation=False), folder=folder)
+    html = await chat_with(page).post(b"", "/", "GET")
+    assert policy_of(html)["frame-ancestors"] == ["'self'", "https://www.example.com", "http://localhost:5173"]
+    assert "x-frame-options" not in html.headers  # it could not name them, and old browsers would obey it
+
+
+async def test_embed_js_contains_the_title_the_accent_and_the_origins_of_the_stage(folder: Path) -> None:
+    look = {"title": "Shop </script>\u2028", "accent": "#6b21a8"}
+    env = SIGNED_IN | {"CHAT_CORS_ORIGINS": "https://www.example.com", "CHAT_PAGE": json.dumps(look)}
+    page = replace(page_of(Settings.from_env(env), upload_origin=None, dictation=False), folder=folder)
+    script = await chat_with(page).post(b"", "/embed.js", "GET")
+    before, stage, after = re.split(r"(?<=\()({\".*})(?=\))", script.body.decode())
+    assert (before, after) == ("(stage=>{use({})})(", ")\n")
+    assert json.loads(stage) == look | {"origins": ["https://www.example.com"]}
+
+
+async def test_embed_js_is_compressed_for_browsers_that_accept_it(chat: Chat) -> None:
+    plain = await chat.post(b"", "/embed.js", "GET", accept_encoding="identity")
+    zipped = await chat.post(b"", "/embed.js", "GET", accept_encoding="gzip, deflate, br")
+    assert "content-encoding" not in plain.headers
+    assert (zipped.headers["content-encoding"], zipped.headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert plain.body == zipped.body  # the client has unpacked it
+
+
+async def test_other_sites_may_load_and_cache_embed_js(chat: Chat) -> None:
+    script = await chat.post(b"", "/embed.js", "GET")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert script.headers["cache-control"] == "public, max-age=3600"
 
 
 def test_the_configuration_contains_no_secrets() -> None:

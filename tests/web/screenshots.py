@@ -1,5 +1,6 @@
 """Takes the screenshots of the page in docs/ and the README: `make screenshots`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.web import conftest
 from tests.web.chat_page import ChatPage, stream_of
+from tests.web.embedding import Bubble, Site, site
 
 DOCS = Path(__file__).parents[2] / "docs"
 ANSWER = """Streaming here is **one HTTP response** that stays open: the function writes each event as it comes.
@@ -25,6 +27,22 @@ async for event in respond(thread, message):
 | `thread.item.added` | an answer begins |
 | `thread.item.done` | it is whole, and kept |
 """
+
+SHOP = """<style>
+body { margin: 0; font: 17px/1.6 Georgia, serif; color: #2b2320; background: #faf6f0; }
+header { padding: 20px 48px; color: #fff; background: #4a1d70; font-size: 22px; }
+main { max-width: 720px; padding: 24px 48px; }
+</style>
+<header>The Paper Lantern</header>
+<main><h1>Lanterns, made by hand</h1>
+<p>Each lantern is folded from one sheet of washi paper and leaves our workshop in a box of its own.</p>
+<p>We ship on weekdays. Returns are free for thirty days.</p></main>"""
+SHOP_ANSWER = """Your order **4711** left our workshop this morning.
+
+- Two lanterns, *Mulberry* and *Plum*
+- Expected on **Thursday**
+
+Anything else?"""
 
 
 def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dark: bool, scale: float = 1) -> None:
@@ -47,14 +65,30 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dar
     context.close()
 
 
-def answer_of(question: str, text: str) -> dict[str, Any]:
+def shoot_embedded(browser: Browser, shop: Site, url: str, name: str, *, width: int, height: int, scale: float) -> None:
+    """Take a screenshot of a site with the chat open."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(shop.show(url, html=SHOP, policy=""))
+    question = "Where is my order 4711?"
+    ChatPage(page, url).respond_with("threads.create", answer_of(question, SHOP_ANSWER, "Order 4711"))
+    bubble = Bubble(page)
+    bubble.button.click()
+    bubble.chat.ask(question)
+    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
+    context.close()
+
+
+def answer_of(question: str, text: str, title: str = "How streaming works") -> dict[str, Any]:
     """The arguments of fulfill() for the events of a turn."""
     common = {"thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z"}
     question_item = {**common, "id": "msg_1", "type": "user_message", "attachments": [], "inference_options": {}}
     answer_item = {**common, "id": "msg_2", "type": "assistant_message"}
     thread = {
         "id": "thr_1",
-        "title": "How streaming works",
+        "title": title,
         "created_at": common["created_at"],
         "status": {"type": "active"},
     }
@@ -75,13 +109,19 @@ def answer_of(question: str, text: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Take the light, dark and phone screenshots."""
+    """Take the light, dark and phone screenshots, and those of the chat on another site."""
     chromium = conftest.find_chromium()
     with conftest.served(conftest.HOSTED) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=conftest.CHROMIUM_FLAGS)
         shoot(browser, url, "light", width=1200, height=800, dark=False)
         shoot(browser, url, "dark", width=1200, height=800, dark=True)
         shoot(browser, url, "phone", width=390, height=780, dark=False, scale=2)
+        with site() as shop:
+            look = json.dumps({"title": "Shop help", "greeting": "How can we help?", "accent": "#6b21a8"})
+            env = conftest.GUESTS | {"CHAT_CORS_ORIGINS": shop.origin, "CHAT_PAGE": look}
+            with conftest.served(env) as shop_chat:
+                shoot_embedded(browser, shop, shop_chat, "embed", width=1200, height=800, scale=1)
+                shoot_embedded(browser, shop, shop_chat, "embed-phone", width=390, height=780, scale=2)
         browser.close()
 
 

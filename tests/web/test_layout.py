@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 MOST_BYTES = 150_000  # of a first visit; formulas and highlighting are loaded later, when they are needed
 MOST_LINES = 2_500  # in our own client
 MOST_MOVED = 0.02  # cumulative layout shift; up to 0.1 counts as good (web.dev/cls)
-LATE = ("math-", "highlight-", "chat-client")  # not loaded on a first visit
+LATE = ("math-", "highlight-", "chat-client", "embed")  # not loaded on a first visit
 LONG = "slowly " + "\n\n".join(f"Paragraph {number} here." for number in range(80))
 MIXED = "\n\n".join(
     [
@@ -88,6 +88,6 @@ def test_the_page_is_small(built: Path) -> None:
 
 
 def test_our_own_client_is_short() -> None:
-    others = {"chat-client.js", "chatkit.js"}  # for other frontends and for OpenAI's ChatKit
+    others = {"chat-client.js", "chatkit.js", "embed.js"}  # for other sites and for OpenAI's ChatKit
     sources = [path for path in (Path(__file__).parents[2] / "web" / "src").glob("*.js") if path.name not in others]
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in sources) < MOST_LINES

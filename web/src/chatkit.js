@@ -19,7 +19,7 @@ const ACCEPT = { // what the server takes: docs/reference/attachments.md
  * Show ChatKit in place of `app`, which is hidden. Resolves with a reason when ChatKit fails, at once or later, after
  * removing it. While ChatKit works, the promise is pending.
  */
-export async function serveChatKit({ config, session, app }) {
+export async function serveChatKit({ config, session, host, app }) {
   if (!(await loaded())) return `ChatKit did not come from ${new URL(SCRIPT).host} within ${LOADED_IN_MS / 1000} s.`;
   const bar = h("div.chatkit-bar", { role: "status" });
   const say = (text) => bar.prepend(h("p", {}, text));
@@ -30,15 +30,22 @@ export async function serveChatKit({ config, session, app }) {
   await session.takeAlong(chat.fetch).catch((error) => say(error.message));
   const element = /** @type {import("@openai/chatkit").OpenAIChatKit} */ (document.createElement("openai-chatkit"));
   const brand = brandOf(config);
-  const paint = () => element.setOptions(optionsOf(config, brand, chat, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
+  const paint = () => element.setOptions(optionsOf(config, brand, chat, host, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
   document.title = brand.title;
   const system = matchMedia("(prefers-color-scheme: dark)");
   element.addEventListener("chatkit.thread.change", ({ detail }) => {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
+    if (host) host.thread = detail.threadId;
   });
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {
     if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded during an answer
+    if (host) host.isAnswering = false;
   });
+  if (host) {
+    element.addEventListener("chatkit.response.start", () => { host.isAnswering = true; });
+    element.addEventListener("chatkit.response.end", () => { host.isAnswering = false; });
+    host.addEventListener("focus", () => element.focusComposer());
+  }
   element.addEventListener("chatkit.effect", ({ detail: { name, data } }) => {
     if (name === "set_theme") { setTheme(data?.theme); paint(); }
     element.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for scripts that extend this page
@@ -88,7 +95,7 @@ function failureOf(element) {
 }
 
 /** @returns {import("@openai/chatkit").ChatKitOptions} */
-function optionsOf({ domain_key: domainKey, features }, brand, chat, changeTheme) {
+function optionsOf({ domain_key: domainKey, features }, brand, chat, host, changeTheme) {
   const colorScheme = /** @type {"dark" | "light"} */ (theme());
   const dark = colorScheme === "dark";
   const [first, ...others] = features.models ?? [];
@@ -97,7 +104,10 @@ function optionsOf({ domain_key: domainKey, features }, brand, chat, changeTheme
     theme: brand.accent ? { colorScheme, color: { accent: { primary: dark ? lighter(brand.accent) : brand.accent, level: 1 } } } : colorScheme,
     frameTitle: brand.title,
     initialThread: new URLSearchParams(location.hash.slice(1)).get("thread"),
-    header: { rightAction: { icon: dark ? "light-mode" : "dark-mode", onClick: changeTheme } },
+    header: {
+      ...(host && { leftAction: { icon: /** @type {const} */ ("collapse-small"), onClick: () => host.close() } }),
+      rightAction: { icon: dark ? "light-mode" : "dark-mode", onClick: changeTheme },
+    },
     history: { enabled: true, showDelete: true, showRename: true },
     startScreen: { greeting: brand.greeting, prompts: brand.prompts },
     ...disclaimerOf(brand),

@@ -13,14 +13,17 @@ import { onSystemTheme, setTheme, theme } from "./theme.js";
 import "./threads.js";
 
 const wide = matchMedia("(min-width: 48rem)");
+const touch = matchMedia("(pointer: coarse)");
 
 /** <chat-app>: the page; call start() once. The address contains the open thread as #thread=ID. */
 class ChatApp extends HTMLElement {
   #open = new Map(); // thread id -> Conversation with a running turn, which continues while another thread is open
 
-  async start({ config, session }) {
+  /** `host` is the site around the page, if the page is in its panel. */
+  async start({ config, session, host = null }) {
     this.config = config;
     this.session = session;
+    this.host = host;
     this.brand = brandOf(config);
     showPicturesOf(config.pictures);
     this.#build();
@@ -32,6 +35,12 @@ class ChatApp extends HTMLElement {
     if (session.isSignedIn) this.threads.refresh();
     await this.#show(session.hasGuestsChats ? null : idInAddress()); // the thread may still belong to the guest
     for (const trouble of [unfinished && { message: unfinished.message }, left]) if (trouble) this.#notice({ level: "danger", ...trouble });
+    host?.addEventListener("focus", () => this.#focus());
+  }
+
+  /** Put the focus into the message box, unless that would open a keyboard that covers the chat. */
+  #focus() {
+    if (wide.matches || (this.host?.hasFocus && !touch.matches)) this.composer.focus();
   }
 
   /** Move the guest's chats to the signed-in user. Resolves to null, or to a notice that says why it failed. */
@@ -65,7 +74,8 @@ class ChatApp extends HTMLElement {
     this.replaceChildren(
       h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, "Skip to the message box"),
       this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
-      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null))),
+      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null)),
+        this.host && iconButton("close", "Close the chat", () => this.host.close(), { id: "close" })),
         this.view, h("div.below", {}, this.jump, this.composer, footnoteOf(brand))),
       this.announcer);
     this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
@@ -75,7 +85,7 @@ class ChatApp extends HTMLElement {
     this.composer.addEventListener("say", ({ detail }) => this.#say(detail));
     this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = "Stopped."; });
     this.messages.addEventListener("refused", ({ detail }) => this.#notice({ level: "danger", message: detail.error.message }));
-    this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#toggleMenu(false); });
+    this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#escape(); });
     this.#showAccount();
   }
 
@@ -124,6 +134,12 @@ class ChatApp extends HTMLElement {
     await this.#show(null);
   }
 
+  /** Escape closes the list on a phone, else the panel; the message box stops a running turn by itself. */
+  #escape() {
+    if (this.dataset.menu === "open") this.#toggleMenu(false);
+    else if (!this.now.running) this.host?.close();
+  }
+
   #toggleMenu(open = this.dataset.menu !== "open") {
     if ((this.dataset.menu === "open") === open) return;
     this.dataset.menu = open ? "open" : "closed";
@@ -135,7 +151,7 @@ class ChatApp extends HTMLElement {
     this.#toggleMenu(false);
     if (id === idInAddress() && id === this.now?.id) return this.composer.focus();
     const address = id === null ? location.pathname + location.search : `#thread=${id}`;
-    history.pushState(null, "", address);
+    history[this.host ? "replaceState" : "pushState"](null, "", address); // the history of a frame is its site's
     this.#show(id);
   }
 
@@ -156,18 +172,21 @@ class ChatApp extends HTMLElement {
     if (!known) now.addEventListener("saved", () => { if (api === this.api) this.#saved(now); }); // not in the next user's list
     this.messages.conversation = now;
     this.threads.current = id;
+    if (this.host) this.host.thread = id;
+    if (id && !known) this.view.setAttribute("aria-busy", "true");
+    else this.view.removeAttribute("aria-busy");
     this.#state();
     this.#inviteIn();
     this.composer.ready(); // signing in may have taken a while
     this.end.toEnd();
-    if (wide.matches) this.composer.focus();
+    this.#focus();
     if (!id || known) return;
-    this.view.setAttribute("aria-busy", "true");
     try {
       await Promise.all([now.load(), this.threads.loaded]);
       const thread = this.threads.find(id) ?? (await this.api.call("threads.get_by_id", { thread_id: id }));
       now.thread = { ...thread, items: undefined };
     } catch (error) {
+      if (this.now === now && this.host && error.status === 404) return this.#go(null); // the site remembered a deleted thread
       if (this.now === now) now.fail(error, () => this.#show(id));
     }
     if (this.now !== now) return;
@@ -193,6 +212,7 @@ class ChatApp extends HTMLElement {
     this.threads.keep(thread);
     if (conversation !== this.now) return;
     if (idInAddress() !== thread.id) history.replaceState(null, "", `#thread=${thread.id}`);
+    if (this.host) this.host.thread = thread.id;
     this.threads.current = thread.id;
   }
 
@@ -203,6 +223,7 @@ class ChatApp extends HTMLElement {
 
   #state() {
     const { now } = this;
+    if (this.host && !this.view.hasAttribute("aria-busy")) this.host.isAnswering = Boolean(now.running);
     const { type = "active", reason } = now.thread?.status ?? {};
     this.heading.textContent = now.thread?.title || "New chat";
     document.title = now.thread?.title ? `${now.thread.title} · ${this.brand.title}` : this.brand.title;
@@ -218,6 +239,7 @@ class ChatApp extends HTMLElement {
     const { session } = this;
     if (session.isSignedIn) return;
     if (session.canSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
+    else if (this.host) this.#notice({ level: "info", message: "Sign in on this site to use the chat." });
     else this.#notice({ level: "warning", message: "To sign in, open this chat from the site that it belongs to." });
   }
 

@@ -5,6 +5,7 @@ import { guestToken } from "./client/guests.js";
 
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // state of the authorization request while the user is at the issuer
+const PERSON = "chat.person"; // the user that the site around us has named, in a frame
 const BEFORE = "chat.token.before"; // the guest's token, until the guest's chats belong to the signed-in user
 const PATIENCE_MS = 2000; // for the issuer's discovery document at sign-out, while the page is already usable again
 const ENTRA = /^https:\/\/login\.(microsoftonline\.com|microsoftonline\.us|partner\.microsoftonline\.cn)\//;
@@ -14,39 +15,69 @@ const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
  * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how users sign in: page_of() in lambda_src/http/page.py
- * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined> }} how  the header for tokens; a function
- *   that returns a CAPTCHA token for a new guest, if the server checks one
- * An EventTarget that dispatches "change". getToken is for chatClient; signIn leaves the page.
+ * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined>, host?: import("./host.js").Host | null }} how
+ *   the header for tokens; a function that returns a CAPTCHA token for a new guest, if the server checks one; the site
+ *   around us. If the site names a user, that replaces every other sign-in.
+ * An EventTarget that dispatches "change", and "person" when the site names somebody else. getToken is for chatClient;
+ * signIn leaves the page.
  */
 export class Session extends EventTarget {
   #auth;
   #tokenHeader;
   #captcha;
+  #host;
+  #named = null; // the token of the site's user
   #refresh = null; // the issuer's refresh token
   #idToken = null; // tells the issuer whose session to end; empty again after a reload
   #left = 0; // counts sign-outs, so that a token requested before one is not used after it
 
-  constructor(auth, { tokenHeader = "authorization", captcha = async () => undefined } = {}) {
+  constructor(auth, { tokenHeader = "authorization", captcha = async () => undefined, host = null } = {}) {
     super();
     this.#auth = auth;
     this.#tokenHeader = tokenHeader;
     this.#captcha = captcha;
+    this.#host = host;
     this.getToken = this.getToken.bind(this);
   }
 
-  get canSignIn() { return this.#auth.kind === "issuer"; }
+  get canSignIn() { return this.#auth.kind === "issuer" && !this.#named; }
   get canSignOut() { return this.canSignIn && this.#kept("issuer") !== null; }
   get needsSignIn() { return this.canSignIn && !this.#auth.guests && !this.canSignOut; }
-  get isHosted() { return this.#auth.kind === "backend"; }
+  get isHosted() { return this.#auth.kind === "backend" || this.#named !== null; }
   /** Whether requests have, or can get, a token. */
-  get isSignedIn() { return !this.needsSignIn && !(this.isHosted && this.#kept("backend") === null); }
+  get isSignedIn() { return this.#named !== null || !this.needsSignIn && !(this.isHosted && this.#kept("backend") === null); }
   get hasGuestsChats() { return sessionStorage.getItem(BEFORE) !== null; }
 
   async getToken({ renew = false } = {}) {
     const { kind, guests } = this.#auth;
+    if (this.#named && renew) await this.identify({ renew });
+    if (this.#named) return this.#named;
     if (kind === "issuer" && this.canSignOut) return renew ? this.#renewed() : this.#kept("issuer");
     if (kind === "guest" || guests) return (!renew && this.#kept("guest")) || this.#guest();
     return this.#kept("backend");
+  }
+
+  /**
+   * Ask the site around us for its user's token. A guest's chats go to the user that the site names; if the site names
+   * somebody else than before, nothing of the other user is kept here.
+   */
+  async identify({ renew = false } = {}) {
+    const token = await this.#host.token({ renew });
+    if (renew && !token) return; // the server decides about the old one
+    const [person, before] = [personOf(token), sessionStorage.getItem(PERSON) ?? ""];
+    this.#named = token;
+    if (person === before) return;
+    const guest = person && !before ? this.#kept("guest") : null;
+    if (before) {
+      history.replaceState(null, "", location.pathname + location.search); // not with the other user's thread
+      for (const key of Object.keys(sessionStorage)) if (key.startsWith("chat.")) sessionStorage.removeItem(key);
+    }
+    if (guest) {
+      this.#forget();
+      sessionStorage.setItem(BEFORE, guest);
+    }
+    sessionStorage.setItem(PERSON, person);
+    this.dispatchEvent(new Event("person"));
   }
 
   /** Forget the token after a 401 that a renewed token did not fix. The next request gets a new one. */
@@ -66,8 +97,12 @@ export class Session extends EventTarget {
     return Boolean(address);
   }
 
-  /** Go to the issuer (RFC 7636, S256). It sends the user back to this page, which calls finish(). */
+  /**
+   * Go to the issuer (RFC 7636, S256). It sends the user back to this page, which calls finish(). In a frame, open the
+   * page in a new tab instead: issuers refuse to be framed.
+   */
   async signIn() {
+    if (parent !== window) return void open(here(), "_blank", "noopener");
     const [verifier, state] = [random(), random()];
     const { authorization_endpoint: endpoint } = await this.#discovered();
     const { issuer, client_id, audience, resource, scope } = this.#auth;
@@ -187,6 +222,17 @@ export class Session extends EventTarget {
     sessionStorage.removeItem(TOKEN);
     sessionStorage.removeItem(`${TOKEN}.kind`);
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Whose token it is, to notice another user: "" for no token. Proves nothing, since only the server checks tokens. */
+function personOf(token) {
+  if (!token) return "";
+  try {
+    const { iss, sub } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
+    return JSON.stringify([iss, sub]);
+  } catch {
+    return token;
   }
 }
 

@@ -121,7 +121,11 @@ export class ChatThreads extends HTMLElement {
           this.status.textContent = error.message;
         }
       },
-      onkeydown: (event) => { if (event.key === "Escape") close(); },
+      onkeydown: (event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation(); // it closes nothing else
+        close();
+      },
     }, input, iconButton("check", "Save the title", () => {}, { type: "submit" }), iconButton("close", "Keep the old title", close));
     row.replaceChildren(form);
     input.select();

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from infra.stage.config import StageConfig
 from infra.stage.environment import ResourceNames, variables
 from infra.stage.parsers import options_of
@@ -50,10 +52,18 @@ def test_settings_that_have_no_option_are_passed_on() -> None:
     assert env == MINIMUM | {"CHAT_HISTORY_ITEMS": "20", "CHAT_MODEL_API": "chat_completions"}
 
 
-def test_cors_origins_are_set_only_if_the_front_door_does_not_handle_cors() -> None:
-    origins = ["https://www.example.org"]
-    assert "CHAT_CORS_ORIGINS" not in _variables(cors_origins=origins)
-    assert _variables(cors_origins=origins, front_door="apigw")["CHAT_CORS_ORIGINS"] == origins[0]
+@pytest.mark.parametrize(
+    ("front_door", "at_url"),
+    [("url", "true"), ("cloudfront", "true"), ("cloudfront-signed", "true"), ("apigw", None)],
+)
+def test_the_function_learns_the_origins_and_whether_its_url_answers_cors(front_door: str, at_url: str | None) -> None:
+    env = _variables(cors_origins=["https://www.example.org", "https://example.org"], front_door=front_door)
+    assert env["CHAT_CORS_ORIGINS"] == "https://www.example.org,https://example.org"
+    assert env.get("CHAT_CORS_AT_URL") == at_url
+
+
+def test_without_origins_the_function_learns_nothing_about_cors() -> None:
+    assert not {"CHAT_CORS_ORIGINS", "CHAT_CORS_AT_URL"} & _variables().keys()
 
 
 def test_when_cloudfront_signs_requests_the_token_has_its_own_header() -> None:
@@ -94,6 +104,7 @@ def test_every_variable_that_the_stack_sets_is_reserved() -> None:
     set_otherwise = {
         "auth_client_id",
         "auth_sign_in_url",
+        "cors_at_url",
         "demo_model",
         "origin_secrets",
         "origin_signed",
