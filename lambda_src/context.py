@@ -81,6 +81,7 @@ class Turn:
     `message_id` and `thread_id` are the ids of the user's message and of the thread that it starts, if a retry of the
     request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be stored by now.
     `registration` is set for a turn that begins a thread. `is_registered`: the store recorded it with the thread.
+    `is_counted`: the turn adds to the stage's usage.
     `tools` has the names of the tools that ran, in order; `tool_errors` has their exceptions, which do not end the
     turn, because the model is informed that the tool failed.
     """
@@ -100,6 +101,7 @@ class Turn:
     is_stored: bool = False
     registration: Registration | None = None
     is_registered: bool = False
+    is_counted: bool = False
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
 
@@ -123,6 +125,7 @@ class RequestContext:
 
     `user` is the caller. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in epoch
     milliseconds; None outside Lambda. `source` is a hash of a guest's network with the day's key, "" if unknown.
+    `release` is the version of the function that answers, "" outside Lambda.
     Stores read only `user.id` and `turn_id`.
     """
 
@@ -131,6 +134,7 @@ class RequestContext:
     deadline_ms: int | None = None
     turn: Turn | None = None
     source: str = ""
+    release: str = ""
 
     @property
     def turn_id(self) -> str | None:

@@ -33,11 +33,17 @@ class Meter:
         self.day, self.reserved = day, reserved
         self._spent = 0
         self._open: list[Call] = []
+        self._uncounted = 0
 
     @property
     def cost(self) -> int:
         """The turn's cost if it ended now."""
         return self._spent + sum(call.bound for call in self._open)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the vendor has reported the tokens of every call."""
+        return not self._open and not self._uncounted
 
     async def begin(self, *, input_tokens: int, output_tokens: int) -> Call:
         """Reserve a call, which may then be sent. QuotaError if it must not be."""
@@ -63,6 +69,7 @@ class Meter:
         """Settle a call. `used`: the tokens that the vendor reports, or 0 if it reports none."""
         self._open.remove(call)
         self._spent += used or call.bound
+        self._uncounted += not used
 
     def drop(self, call: Call) -> None:
         """Settle a call that was refused before anything was generated, at no cost."""

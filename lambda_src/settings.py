@@ -401,6 +401,11 @@ class Settings:
         "Model that transcribes dictation, such as gpt-transcribe; without it, dictation is not offered.",
         default=None,
     )
+    usage: bool = _setting(
+        _flag,
+        "true or false: count tokens and turns by day, assistant, model and release: docs/reference/usage.md.",
+        default=False,
+    )
     max_body_bytes: int = _setting(_whole(1), "Maximum size of a request body in bytes.", default=MAX_BODY_BYTES)
     message_chars: int = _setting(
         _whole(1),
@@ -488,6 +493,9 @@ class Settings:
     def _missing_for(store: StoreKind, env: Mapping[str, str]) -> list[str]:
         """What the store requires and `env` lacks."""
         needed = {"dynamodb": "CHAT_TABLE", "postgres": "CHAT_DATABASE_URL", "memory": None}[store]
-        return (
-            [f"{needed} is missing: CHAT_STORE={store} needs it."] if needed is not None and needed not in env else []
-        )
+        faults = []
+        if needed is not None and needed not in env:
+            faults.append(f"{needed} is missing: CHAT_STORE={store} needs it.")
+        if store == "postgres" and env.get("CHAT_USAGE") == "true":
+            faults.append("CHAT_USAGE=true needs CHAT_STORE=dynamodb: usage is counted on the table.")
+        return faults

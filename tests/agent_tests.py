@@ -18,6 +18,7 @@ PACKAGE = "lambda_src.agent"
 AGENT_TESTS = frozenset(
     TESTS / name
     for name in (
+        "cli/test_cases.py",
         "cli/test_cli.py",
         "cli/test_retirement.py",
         "dev/test_deletable.py",

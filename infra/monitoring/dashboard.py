@@ -31,6 +31,7 @@ def dashboard(scope: Construct, watched: Watched) -> str:
         default_interval=Duration.days(1),
         widgets=[
             _of_turns(watched),
+            *([_by_model(watched)] if watched.config.counts_usage else []),
             _of_traffic(watched),
             _of_failures(watched),
             _of_refusals(watched),
@@ -53,6 +54,16 @@ def _of_turns(watched: Watched) -> list[cloudwatch.IWidget]:
         _graph("Until the first word, and the first event", *first),
         _graph("Tokens", *sums("TokensIn", "TokensOut")),
         _graph("Thumbs up and down", observed.by_kind("Feedback", period=PERIOD)),
+    ]
+
+
+def _by_model(watched: Watched) -> list[cloudwatch.IWidget]:
+    """Tokens by assistant, model and release. Only stages that count their usage emit these metrics."""
+    observed = Observed(watched.alias.lambda_)
+    titles = {"TokensIn": "Tokens in", "TokensCached": "Of these from the prompt cache", "TokensOut": "Tokens out"}
+    return [
+        _graph(f"{title}, by assistant, model and release", observed.by_model(name, period=PERIOD))
+        for name, title in titles.items()
     ]
 
 

@@ -10,6 +10,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 NAMESPACE = "chatkit-lambda"
+BY_MODEL = ("TokensIn", "TokensCached", "TokensOut")  # also with assistant, model and release, if usage is counted
 OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals", "ToolErrors")  # `kind` is a second dimension
 
 
@@ -33,9 +34,17 @@ class Observed:
     def by_kind(self, name: str, *, period: Duration) -> cloudwatch.IMetric:
         """One line for each kind, for graphs only: alarms cannot use a search expression."""
         assert name in OF_A_KIND, "it has no kind: take metric"
+        return self._search(name, "kind", period=period)
+
+    def by_model(self, name: str, *, period: Duration) -> cloudwatch.IMetric:
+        """One line for each assistant, model and release, for graphs only."""
+        assert name in BY_MODEL, "it is not counted by model: take metric"
+        return self._search(name, "assistant,model,release", period=period)
+
+    def _search(self, name: str, dimensions: str, *, period: Duration) -> cloudwatch.IMetric:
         service = f'service="{self.function.function_name}"'
         return cloudwatch.MathExpression(
-            expression=f"SEARCH('{{{NAMESPACE},service,kind}} MetricName=\"{name}\" {service}', 'Sum')",
+            expression=f"SEARCH('{{{NAMESPACE},service,{dimensions}}} MetricName=\"{name}\" {service}', 'Sum')",
             using_metrics={},
             period=period,
             label="",

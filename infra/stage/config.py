@@ -90,6 +90,11 @@ class StageConfig(StageOptions):
         return self.stage != "prod"
 
     @property
+    def counts_usage(self) -> bool:
+        """Whether the function counts tokens by assistant, model and release."""
+        return dict(self.settings).get("usage") == "true"
+
+    @property
     def has_origin_secret(self) -> bool:
         """Whether CloudFront adds a secret to each request, as proof that it came through CloudFront."""
         return self.front_door == "cloudfront"

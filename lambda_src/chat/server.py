@@ -40,9 +40,10 @@ from pydantic import BaseModel, TypeAdapter
 from lambda_src import chatkit_json
 from lambda_src.chat import store_requests
 from lambda_src.context import RequestContext
-from lambda_src.errors import ConflictError, RequestError
-from lambda_src.models.transcription import Transcribe
+from lambda_src.errors import ChatError, ConflictError, RequestError
+from lambda_src.models.transcription import DICTATION_MODEL, Transcribe
 from lambda_src.observability.faults import log_fault
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.runs import titles
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.run import Runs
@@ -52,6 +53,7 @@ from lambda_src.settings import Settings
 from lambda_src.startup import flags
 from lambda_src.store.bounds import MAX_LIMIT
 from lambda_src.store.ports import FeedbackStore, NewThreads
+from lambda_src.store.usage import Usage
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -68,7 +70,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
     title is the beginning of its first message. With `new_threads`, a new thread is stored together with its message;
-    without, `store` stores them one by one.
+    without, `store` stores them one by one. `quotas` counts what dictation uses.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         files: "Files | None" = None,
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         super().__init__(store)
         self._dispatcher = dispatcher
@@ -91,6 +94,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         self._runs = Runs(dispatcher, store, files, self.settings)
         self._transcribe = transcribe
         self._suggest_title = suggest_title
+        self._quotas = quotas
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
         """ChatKit's JSON response."""
@@ -361,7 +365,20 @@ class ChatServer(ChatKitServer[RequestContext]):
         """The recording as text. RequestError if dictation is not set up, UnavailableError if the model is down."""
         if self._transcribe is None:
             raise RequestError("Dictation is not set up on this server.")
-        return TranscriptionResult(text=await self._transcribe(audio_input))
+        usage = Usage(failed=1, unsettled=1)
+        try:
+            transcript = await self._transcribe(audio_input)
+            tokens_in, tokens_out = transcript.tokens_in, transcript.tokens_out
+            is_settled = tokens_in is not None and tokens_out is not None
+            usage = Usage(tokens_in=tokens_in or 0, tokens_out=tokens_out or 0, unsettled=int(not is_settled))
+        except RequestError:
+            usage = Usage(failed=1)  # the vendor did not accept the recording
+            raise
+        finally:
+            if self._quotas is not None:
+                with suppress(ChatError):  # then it counts as unsettled
+                    await self._quotas.dictated(context, self.settings.dictation_model or DICTATION_MODEL, usage)
+        return TranscriptionResult(text=transcript.text)
 
     async def action(
         self,

@@ -33,6 +33,7 @@ from chatkit.types import (
 from lambda_src import chatkit_json
 from lambda_src.attachments.files import Files, Upload
 from lambda_src.context import RequestContext
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.ports import FeedbackStore
 
 PAGE_SIZE = 20  # ChatKit's default if the client sends no limit
@@ -42,11 +43,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoreRequests:
-    """Answers requests from one store. Without `files`, leaves the two operations on attachments to the server."""
+    """Answers requests from one store. Without `files`, leaves the two operations on attachments to the server.
+
+    `quotas` counts thumbs, if the stage counts its usage.
+    """
 
     store: Store[RequestContext]
     feedback: FeedbackStore
     files: Files | None = None
+    quotas: Quotas | None = None
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes | None:
         """The encoded response; None if the request needs the agent or the model. NotFoundError from the store."""
@@ -83,7 +88,9 @@ class StoreRequests:
                 await self.store.delete_thread(params.thread_id, context=context)
                 return b"{}"
             case ItemsFeedbackReq(params=params):
-                await add_feedback(self.feedback, params.thread_id, params.item_ids, params.kind, context)
+                sources = await add_feedback(self.feedback, params.thread_id, params.item_ids, params.kind, context)
+                if self.quotas is not None:
+                    await self.quotas.rated(context, params.kind, sources)
                 return b"{}"
             case AttachmentsCreateReq(params=announced) if self.files is not None:
                 attachment = await self.files.create_attachment(announced, context)
@@ -107,10 +114,14 @@ class StoreRequests:
 
 async def add_feedback(
     store: FeedbackStore, thread_id: str, item_ids: list[str], kind: FeedbackKind, context: RequestContext
-) -> None:
-    """Store and log the feedback; the latest on an item wins. NotFoundError if the thread is missing or foreign."""
-    await store.add_feedback(thread_id, item_ids, kind, context)
+) -> list[str]:
+    """Store and log the feedback; the latest on an item wins. NotFoundError if the thread is missing or foreign.
+
+    Returns what wrote each item: see FeedbackStore.
+    """
+    sources = await store.add_feedback(thread_id, item_ids, kind, context)
     log.info("feedback", extra={"kind": kind, "items": len(item_ids)})
+    return sources
 
 
 def _without_items(thread: ThreadMetadata) -> Thread:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lambda_src.cli.cases import cases
 from lambda_src.cli.console import one_sentence, progress, report, run_it, writing
 from lambda_src.cli.knowledge import command as knowledge
 from lambda_src.cli.options import AUTHORIZATION, LOCAL, Place
 from lambda_src.cli.places import IsLocal, StageName, placed
 from lambda_src.cli.secrets import command as secret
 from lambda_src.cli.secrets import keys
+from lambda_src.cli.usage import usage
 from lambda_src.cli.users import Issuer, Subject, UserId, id_of, mapping, user_of
 from lambda_src.errors import RequestError
 
@@ -30,6 +32,8 @@ app = typer.Typer(name="chat", help="Manage the data, secrets and models of your
 app.add_typer(keys.app)
 app.add_typer(secret.app)
 app.command()(knowledge.knowledge)
+app.command()(usage)
+app.command()(cases)
 
 
 class StoreName(StrEnum):

@@ -11,11 +11,23 @@ from lambda_src.errors import SettingsError
 from lambda_src.store.ports import Inspects, Sweeps, UserData
 
 if TYPE_CHECKING:
+    from chatkit.types import Page, ThreadItem
+
     from lambda_src.store.dynamodb import DynamoDBStore
 
 
 class AdminStore(UserData, Sweeps, Inspects, Protocol):
     """What every command needs of a store."""
+
+    async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> "ThreadItem":
+        """As in ChatKit's Store."""
+        ...
+
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> "Page[ThreadItem]":
+        """As in ChatKit's Store."""
+        ...
 
 
 def as_user(user_id: str) -> RequestContext:

@@ -24,6 +24,7 @@ from lambda_src.composition.stores import (
     build_files,
     build_new_threads,
     build_store,
+    build_usage,
     upload_origin,
 )
 from lambda_src.errors import RequestError, SettingsError
@@ -104,9 +105,12 @@ def _joined(
     files = build_files(settings, AWS, counters)
     new_threads = build_new_threads(settings, store, ledger)
     dictation = parts.transcribe is not None
+    usage = build_usage(settings, store, clock=clock)
     callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
 
-    def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LazyChatServer:
+    def late_server(
+        settings: Settings, build_agent: BuildAgent, build_actions: BuildActions, quotas: Quotas
+    ) -> LazyChatServer:
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
@@ -124,25 +128,31 @@ def _joined(
                 files=files,
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
+                quotas=quotas,
             )
 
         checks = Checks(store, settings, files, dictation=dictation, screening=screening)
         load = partial(without_collector, load_server)
         return LazyChatServer(
-            load, dispatcher.prepare, checks=checks, store_requests=StoreRequests(store, store, files)
+            load, dispatcher.prepare, checks=checks, store_requests=StoreRequests(store, store, files, quotas)
         )
 
-    def turns_of(settings: Settings) -> Turns:
-        quotas = Quotas(ledger, counters, settings, clock=clock)
+    def quotas_of(settings: Settings) -> Quotas:
+        return Quotas(ledger, counters, settings, usage=usage, clock=clock)
+
+    def turns_of(quotas: Quotas) -> Turns:
         urls = None if files is None else PresignedUrls(files)
         around = TurnServices(ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, urls=urls)
         return Turns(around)
 
     def open_named(assistant: Assistant) -> AssistantEndpoint:
         own = assistant.settings(settings)
-        return AssistantEndpoint(late_server(own, assistant.build_agent, lambda: assistant.actions), turns_of(own))
+        quotas = quotas_of(own)
+        server = late_server(own, assistant.build_agent, lambda: assistant.actions, quotas)
+        return AssistantEndpoint(server, turns_of(quotas))
 
-    server, turns = late_server(settings, parts.build_agent, parts.build_actions), turns_of(settings)
+    quotas = quotas_of(settings)
+    server, turns = late_server(settings, parts.build_agent, parts.build_actions, quotas), turns_of(quotas)
     account_linking = None if parts.guest_tokens is None else AccountLinking(store, turns, files=files)
     app = create_app(
         AssistantEndpoint(server, turns),

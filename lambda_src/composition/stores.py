@@ -14,6 +14,7 @@ from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, MemoryCounters
 from lambda_src.store.ports import NewThreads, TurnLedger
+from lambda_src.store.usage import MemoryUsage, UsageRows
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -114,6 +115,19 @@ def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[]
 
     assert isinstance(store, DynamoDBStore)
     return TableCounters(store.table, clock=clock)
+
+
+def build_usage(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> UsageRows | None:
+    """Where the stage's usage is counted: on the DynamoDB table, or in this process; None if it is not counted."""
+    if not settings.usage:
+        return None
+    if settings.store != "dynamodb":
+        return MemoryUsage()
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.store.dynamodb.usage import TableUsage  # noqa: PLC0415 - as above
+
+    assert isinstance(store, DynamoDBStore)
+    return TableUsage(store.table, clock=clock)
 
 
 def build_callers(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Callers:

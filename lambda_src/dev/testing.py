@@ -18,7 +18,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from types import MappingProxyType
@@ -27,9 +27,10 @@ from typing import Any, Self, TypeGuard
 import httpx2
 import pytest
 import uvicorn
-from agents import Model, ModelResponse, RunConfig
+from agents import Agent, FunctionTool, Model, ModelResponse, RunConfig
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.testing import ScriptedModel, assistant_message, function_call
+from agents.tool_context import ToolContext
 from chatkit.actions import Action
 from chatkit.types import (
     StructuredInputItem,
@@ -53,10 +54,11 @@ from lambda_src.errors import AuthError, SettingsError
 from lambda_src.http.app import create_app
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs import assistants, tool_secrets
-from lambda_src.runs.approvals import APPROVE, DENY
+from lambda_src.runs.approvals import APPROVE, DENY, title_of
 from lambda_src.runs.assistants import Assistant, BuildAgent, shipped_actions, shipped_agent
 from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
+from lambda_src.runs.mcp_servers import agents_of
 from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
 from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.memory.store import MemoryStore
@@ -208,9 +210,13 @@ class AgentChat:
         self.store = MemoryStore()
         self.claims: dict[str, dict[str, Claim]] = {}  # by user: `context.user.claims`
         self.secrets: dict[str, str] = {}
+        self.recorded: dict[str, list[str]] = {}  # by tool: what its next calls return, instead of running it
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
-        build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
-        dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
+        first = build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
+        self._tool_names = [tool.name for agent in agents_of(first) for tool in agent.tools]
+        dispatcher = AgentDispatcher(
+            lambda: self._with_recorded(build_agent()), build_run_config=lambda: run_config, build_actions=build_actions
+        )
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store)
         served = LazyChatServer(
             lambda: self._server,
@@ -242,6 +248,30 @@ class AgentChat:
             load_hooks=load_hooks,
             assistant=assistant,
         )
+
+    def tool_named(self, name: str) -> str:
+        """The name of the tool that has this name or this title ("Look up order" for `look_up_order`); else `name`."""
+        if name in self._tool_names:
+            return name
+        return next((tool for tool in self._tool_names if title_of(tool) == name), name)
+
+    def _with_recorded(self, agent: Agent[Any]) -> Agent[Any]:
+        """The agent with tools that return what is recorded for them, as long as there is something."""
+        if not self.recorded:
+            return agent
+
+        def replayed(tool: FunctionTool) -> FunctionTool:
+            async def invoke(context: ToolContext[Any], arguments: str) -> object:
+                results = self.recorded.get(tool.name)
+                return results.pop(0) if results else await tool.on_invoke_tool(context, arguments)
+
+            return replace(tool, on_invoke_tool=invoke, needs_approval=False)
+
+        tools = [
+            replayed(tool) if isinstance(tool, FunctionTool) and tool.name in self.recorded else tool
+            for tool in agent.tools
+        ]
+        return agent.clone(tools=tools)
 
     async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | Model | None = None) -> Reply:
         """Send a message of `user`. The steps of `script` answer it; without a script, the demo model does.

@@ -182,10 +182,13 @@ async def charge(chatkit_request: NonStreamingReq, endpoint: AssistantEndpoint, 
 def request_context(request: Request, user: User, *, source: str) -> RequestContext:
     """The request's user and deadline. On Lambda, whose context is in the scope, the deadline is the invocation's."""
     invocation = request.scope.get("aws.context")
-    deadline_ms = None
+    deadline_ms, release = None, ""
     if invocation is not None:
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
-    return RequestContext(user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source)
+        release = invocation.function_version
+    return RequestContext(
+        user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source, release=release
+    )
 
 
 async def turn_response(turn: TurnStream, *, seen: int | None, turn_log: TurnLog, method: str = "POST") -> Response:

@@ -106,7 +106,8 @@ class TurnLog:
             log.info("turn_followed", extra=self._fields)
             return
         tokens = {name: getattr(self._turn, name) for name in ("tokens_in", "tokens_cached", "tokens_out", "model")}
-        log.info("turn", extra=self._fields | tokens | {"kind": self._turn.end_reason or "whole"})
+        more = {"kind": self._turn.end_reason or "whole", "by_model": self._turn.is_counted}
+        log.info("turn", extra=self._fields | tokens | more)
 
     def _note(self, name: str) -> None:
         if name not in self._fields:

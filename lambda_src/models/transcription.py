@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from chatkit.types import AudioInput
@@ -19,7 +19,17 @@ DICTATION_MODEL = "gpt-transcribe"  # for `make dev`, which offers dictation whe
 BYTES_PER_SECOND = 750  # Opus at 6 kbit/s, the lowest bitrate at which browsers record
 TOKENS_PER_SECOND = 15  # OpenAI counts 10 of speech; 200 words a minute of fast talking are 5 of text
 
-Transcribe = Callable[[AudioInput], Awaitable[str]]
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The text of a recording, and what it cost. The counts are None if the vendor reported none."""
+
+    text: str
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+
+Transcribe = Callable[[AudioInput], Awaitable[Transcript]]
 
 
 def tokens_at_most(audio_base64: str) -> int:
@@ -34,7 +44,7 @@ class Dictation:
         self._build_client, self._model = build_client, model
         self._client: AsyncOpenAI | None = None
 
-    async def __call__(self, audio: AudioInput) -> str:
+    async def __call__(self, audio: AudioInput) -> Transcript:
         """The text. RequestError: the API rejects the recording; UnavailableError: it fails for any other reason."""
         import openai  # noqa: PLC0415 - takes half a second, which only users who dictate should wait for
 
@@ -47,7 +57,9 @@ class Dictation:
             )
         except openai.OpenAIError as error:
             raise _explained(error, self._model) from error
-        return transcription.text
+        usage = getattr(transcription, "usage", None)  # some vendors send none, and some count seconds
+        tokens_in, tokens_out = (getattr(usage, name, None) for name in ("input_tokens", "output_tokens"))
+        return Transcript(transcription.text, tokens_in, tokens_out)
 
 
 def _explained(error: "OpenAIError", model: str) -> ChatError:

@@ -11,19 +11,28 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 NAMESPACE = "chatkit-lambda"
 UNKNOWN_KEY = "unknown_key"  # `reason` of a 503 that anybody can cause with a made-up token, so no server error
+NONE = "none"  # a dimension's value may not be empty: the assistant without a name, a turn that no model answered
 MAX_DIMENSION_CHARS = 1024  # CloudWatch's limit for a dimension's value, which must be ASCII
 
 Unit = Literal["Count", "Milliseconds"]
 Fields = Mapping[str, Any]
 
 
+Dimensions = tuple[tuple[str, str], ...]
+"""Names and values of dimensions."""
+
+
 class Metric(NamedTuple):
-    """One number for CloudWatch. Its dimensions are the service and, if set, `kind`."""
+    """One number for CloudWatch. Its dimensions are the service and `more`."""
 
     name: str
     value: float
     unit: Unit = "Count"
-    kind: str | None = None
+    more: Dimensions = ()
+
+
+def _of_kind(name: str, kind: object, value: float = 1) -> Metric:
+    return Metric(name, value, more=(("kind", str(kind)),) if kind else ())
 
 
 def _of_request(fields: Fields) -> Iterator[Metric]:
@@ -32,7 +41,7 @@ def _of_request(fields: Fields) -> Iterator[Metric]:
     if fields.get("status", 0) >= 500 and fields.get("reason") != UNKNOWN_KEY:
         yield Metric("ServerErrors", 1)
     if "limit" in fields:
-        yield Metric("QuotaRefusals", 1, kind=fields["limit"])
+        yield _of_kind("QuotaRefusals", fields["limit"])
     if fields.get("cold_start"):
         yield Metric("ColdStarts", 1)
     if fields.get("operation") in ("attachments.create", "attachments.upload") and fields.get("status") == 200:
@@ -53,24 +62,29 @@ def _of_turn(fields: Fields) -> Iterator[Metric]:
     ended = {"stopped": "Stops", "deadline": "DeadlineCuts"}.get(fields.get("kind", ""))
     if ended is not None:
         yield Metric(ended, 1)
+    if fields.get("by_model"):  # the stage counts its usage: each metric of a model costs
+        source = tuple((name, fields.get(name) or NONE) for name in ("assistant", "model", "release"))
+        for name, field in (("TokensIn", "tokens_in"), ("TokensCached", "tokens_cached"), ("TokensOut", "tokens_out")):
+            if fields.get(field) is not None:
+                yield Metric(name, fields[field], more=source)
 
 
 METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
     "request": _of_request,
     "turn": _of_turn,
-    "quota_struck": lambda fields: iter([Metric("QuotaRefusals", 1, kind=fields.get("limit"))]),
-    "run_failed": lambda fields: iter([Metric("ModelErrors", 1, kind=fields.get("error_type"))]),
-    "tool_failed": lambda _: iter([Metric("ToolErrors", 1, kind="tool")]),
-    "tool_server_failed": lambda _: iter([Metric("ToolErrors", 1, kind="server")]),
-    "hook_failed": lambda _: iter([Metric("ToolErrors", 1, kind="hook")]),
-    "feedback": lambda fields: iter([Metric("Feedback", fields.get("items", 1), kind=fields.get("kind"))]),
+    "quota_struck": lambda fields: iter([_of_kind("QuotaRefusals", fields.get("limit"))]),
+    "run_failed": lambda fields: iter([_of_kind("ModelErrors", fields.get("error_type"))]),
+    "tool_failed": lambda _: iter([_of_kind("ToolErrors", "tool")]),
+    "tool_server_failed": lambda _: iter([_of_kind("ToolErrors", "server")]),
+    "hook_failed": lambda _: iter([_of_kind("ToolErrors", "hook")]),
+    "feedback": lambda fields: iter([_of_kind("Feedback", fields.get("kind"), fields.get("items", 1))]),
     "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
     "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
 }
 
 
 class MetricsHandler(logging.Handler):
-    """Writes the metrics of each log event to `stream`: one EMF line for each `kind`."""
+    """Writes the metrics of each log event to `stream`: one EMF line for each set of dimensions."""
 
     def __init__(self, stream: TextIO, *, service: str) -> None:
         super().__init__()
@@ -81,11 +95,11 @@ class MetricsHandler(logging.Handler):
         metrics_of = METRICS.get(record.msg) if isinstance(record.msg, str) else None
         if metrics_of is None:
             return
-        by_kind: dict[str | None, list[Metric]] = {}
+        grouped: dict[Dimensions, list[Metric]] = {}
         for metric in metrics_of(vars(record)):
-            by_kind.setdefault(metric.kind, []).append(metric)
-        for kind, metrics in by_kind.items():
-            dimensions = {"service": self._service} | ({"kind": kind} if kind else {})
+            grouped.setdefault(metric.more, []).append(metric)
+        for more, metrics in grouped.items():
+            dimensions = {"service": self._service, **dict(more)}
             self._stream.write(emf_line(metrics, dimensions=dimensions, at_ms=int(record.created * 1000)) + "\n")
 
 

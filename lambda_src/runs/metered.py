@@ -62,6 +62,12 @@ class Metered(RunHooks[Any]):
             self._meter.drop(self._call)
             self._call = None
 
+    def cut(self, used: int) -> None:
+        """The vendor ended the answer early. `used` are the tokens that it reported, 0 if it reported none."""
+        if self._meter is not None and self._call is not None and used:
+            self._meter.end(self._call, used)
+            self._call = None
+
     async def on_event(self, event: TResponseStreamEvent) -> None:
         """Count the tokens of the answer as they arrive. Raises QuotaError when none are left."""
         match event:

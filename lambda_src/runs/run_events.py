@@ -138,6 +138,8 @@ class RunEvents:
         finally:
             await pulled.leave(agent_context)
             await _end(self._run)
+            if pulled.cut is not None:
+                self._watching.cut(pulled.cut.tokens_in + pulled.cut.tokens_out)
             _count(self._run, pulled.cut, agent_context.request_context)
 
     def _last_events(self, failure: Exception | None, cut: CutError | None) -> Iterator[ThreadStreamEvent]:

@@ -77,7 +77,7 @@ def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Sugg
             log.warning("title_failed", extra={"error_type": type(error).__qualname__})
             return None
         if (turn := context.turn) is not None and (usage := run.context_wrapper.usage).total_tokens:
-            turn.used(usage.input_tokens, usage.output_tokens)
+            turn.used(usage.input_tokens, usage.output_tokens, cached=usage.input_tokens_details.cached_tokens or 0)
         title = " ".join(str(run.final_output).split()).strip("\"'“”«». ")
         return title[:MAX_CHARS] or None
 

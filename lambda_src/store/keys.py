@@ -141,6 +141,23 @@ def sweep_sort(user_id: str, thread_id: str) -> str:
     return "~" + sha256(partition.encode()).hexdigest()
 
 
+def usage_partition(day: int) -> str:
+    """Partition of what the stage used on one UTC day, by its number since 1970. Nothing in it belongs to a user."""
+    return f"USAGE#{day}"
+
+
+def usage_sort(assistant: str, model: str, release: str) -> str:
+    """Sort key of one source's usage. Neither an assistant's name nor a release contains a `#`."""
+    return f"{assistant}#{model}#{release}"
+
+
+def usage_source(sort: str) -> tuple[str, str, str]:
+    """(assistant, model, release) of a usage row's sort key."""
+    assistant, _, rest = sort.partition("#")
+    model, _, release = rest.rpartition("#")
+    return assistant, model, release
+
+
 def order_of(arrived_ns: int, row_id: str) -> str:
     """The `order` of an item or thread: fixed width, so that it sorts by time; the id makes it unique."""
     return f"{arrived_ns:0{ORDER_DIGITS}d}#{row_id}"

@@ -34,9 +34,10 @@ class FeedbackStore(Protocol):
 
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
-    ) -> None:
+    ) -> list[str]:
         """Store the feedback on each item that exists; the latest wins, and unknown items are ignored.
 
+        Returns for each item the model, `#` and the release that wrote it; "" if that is not known.
         NotFoundError if the thread is missing or someone else's: ChatKit's server checks neither.
         """
         ...
@@ -344,11 +345,24 @@ class Finding:
     row_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """An item that its user has rated."""
+
+    user_id: str
+    thread_id: str
+    row_id: str
+
+
 class Inspects(Protocol):
-    """Checks every stored row. For operators; too slow for a request."""
+    """Reads every stored row. For operators; too slow for a request."""
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """One value per row: None if it is valid."""
+        ...
+
+    def rated(self, feedback: FeedbackKind) -> AsyncIterator[Rated]:
+        """The items with this feedback, in no order. Some may be deleted."""
         ...
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from lambda_src.context import EndReason, RequestContext
 from lambda_src.errors import ChatError
 from lambda_src.observability.faults import log_fault
-from lambda_src.quotas.turn_quota import Quotas
+from lambda_src.quotas.turn_quota import Outcome, Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
 from lambda_src.turns import closing, journal, turn_ids
 from lambda_src.turns.closing import Closing
@@ -76,6 +76,7 @@ class RunningTurn:
         self._opening_events: list[bytes] = []  # held back until the request has passed every check
         self._new_thread_id: str | None = None  # of a request that may still be refused
         self._stop_requested = False
+        self._has_failed = False  # the stream has an error event
         self._is_recovered = False  # the lease is taken, and the answers of earlier turns are stored
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
@@ -171,14 +172,21 @@ class RunningTurn:
         finally:
             self._output.queue.put(TurnEnd(error, cut))
         try:
-            await self._settle(superseded=has_begun and not had_lease)
+            await self._settle(self._outcome(cut), superseded=has_begun and not had_lease)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
             log_fault("turn_close_failed", fault)
 
-    async def _settle(self, *, superseded: bool) -> None:
+    def _outcome(self, cut: InterruptReason | None) -> Outcome:
+        if not self._has_begun():
+            return "refused"
+        if cut is not None and cut != "failed":
+            return "cut"
+        return "failed" if cut is not None or self._has_failed else "whole"
+
+    async def _settle(self, outcome: Outcome, *, superseded: bool) -> None:
         try:
             if self._services.quotas is not None:
-                await self._services.quotas.settle(self._context)
+                await self._services.quotas.settle(self._context, outcome)
         finally:
             if superseded:
                 await self._key.end()
@@ -207,8 +215,9 @@ class RunningTurn:
 
     async def _pass_on(self, event: bytes) -> InterruptReason | None:
         """Emit an event; or return why the turn ends instead, if its lease is lost."""
-        is_error = event.startswith(closing.ERROR) and self._is_recovered
-        if is_error and (cut := await self._closing.before_error()) is not None:
+        is_error = event.startswith(closing.ERROR)
+        self._has_failed = self._has_failed or is_error
+        if is_error and self._is_recovered and (cut := await self._closing.before_error()) is not None:
             return cut
         self._output.emit(event)
         if self._stop_requested and event.startswith(closing.OPENING):

@@ -39,6 +39,7 @@ from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import RequestContext, Turn
 from lambda_src.models.demo_model import events_of, message_of, tool_call_of
+from lambda_src.models.transcription import Transcript
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs.widget_actions import Actions
@@ -305,12 +306,12 @@ class Stage:
         vendor = Vendor(self, process)
         tokens = GuestTokens(Secret(lambda: "s" * 64), now=lambda: self.now_ns() / 1e9)
 
-        async def transcribe(audio: AudioInput) -> str:
+        async def transcribe(audio: AudioInput) -> Transcript:
             attempt = ATTEMPT.get()
             assert attempt.context is not None, "a recording that was not admitted"
             seconds = len(audio.data) / 750  # at 6 kbit/s
             self.bill(attempt.context, attempt.day, int(seconds * 15))
-            return "hello"
+            return Transcript("hello")
 
         parts = Parts(
             authenticate=FirstOf(tokens, known_by_name),

@@ -42,6 +42,7 @@ def _documents(*, service: str = "chat") -> list[dict[str, Any]]:
         {"status": 503},
         {"operation": "attachments.create", "status": 200, "kind": "stopped", "error_type": "E"},
         {"first_event_ms": 1, "first_token_ms": 2, "tokens_in": 3, "tokens_out": 4, "kind": "deadline"},
+        {"tokens_in": 3, "tokens_cached": 1, "tokens_out": 4, "by_model": True, "assistant": "", "model": None},
     ]
     stream = StringIO()
     handler = metrics.MetricsHandler(stream, service=service)

@@ -9,15 +9,16 @@ from chatkit.types import AudioInput
 from lambda_src.composition.app import Parts, build_handler
 from lambda_src.dev import showcase
 from lambda_src.dev.showcase.chat import Chat
+from lambda_src.models.transcription import Transcript
 from lambda_src.runs.assistants import Assistant
 from lambda_src.settings import Settings
 from tests.apps.chat import known_by_name
 from tests.fakes.image_model import DemoPainter
 
 
-async def transcribe_size(audio: AudioInput) -> str:
+async def transcribe_size(audio: AudioInput) -> Transcript:
     """Fake dictation: returns the size of the audio."""
-    return f"{len(audio.data)} bytes"
+    return Transcript(f"{len(audio.data)} bytes")
 
 
 @function_tool

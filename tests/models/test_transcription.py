@@ -14,7 +14,7 @@ from lambda_src import rotating_secret
 from lambda_src.composition.app import dictation
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.models.providers import openai_client
-from lambda_src.models.transcription import Dictation
+from lambda_src.models.transcription import Dictation, Transcript
 from lambda_src.settings import MAX_BODY_BYTES, Settings
 from tests.apps.full import FullApp, full_app_without_files
 
@@ -31,8 +31,8 @@ def sent(data: bytes, mime_type: str = "audio/webm;codecs=opus") -> dict[str, An
     return {"audio_base64": base64.b64encode(data).decode(), "mime_type": mime_type}
 
 
-async def transcribe(audio: AudioInput) -> str:
-    return f"{len(audio.data)} bytes of {audio.media_type}"
+async def transcribe(audio: AudioInput) -> Transcript:
+    return Transcript(f"{len(audio.data)} bytes of {audio.media_type}")
 
 
 async def test_a_recording_is_transcribed(full_app: FullApp) -> None:
@@ -90,7 +90,7 @@ AUDIO = AudioInput(data=WEBM, mime_type="audio/webm;codecs=opus")
 async def test_the_audio_is_sent_with_a_file_name_that_the_api_recognizes() -> None:
     fake = speech_api("200 OK", b'{"text": "hello"}')
     async with fake as (url, requests), openai_client("key", base_url=url) as client:
-        assert await Dictation(lambda: client, model="some-model")(AUDIO) == "hello"
+        assert await Dictation(lambda: client, model="some-model")(AUDIO) == Transcript("hello")
     assert b"POST /audio/transcriptions" in requests[0]
     assert b'filename="audio.webm"' in requests[0]
     assert WEBM in requests[0]
@@ -150,6 +150,6 @@ async def test_a_refused_dictation_reads_the_changed_key_and_retries(
     async with speech_api("200 OK", b'{"text": "hello"}', key="new") as (url, requests):
         stage = Settings(store="memory", model_base_url=url, dictation_model="my-transcriber")
         transcribe = dictation(lambda: keys.pop(0), stage)
-        assert [await transcribe(AUDIO), await transcribe(AUDIO)] == ["hello", "hello"]
+        assert [await transcribe(AUDIO), await transcribe(AUDIO)] == [Transcript("hello"), Transcript("hello")]
     assert [b"Bearer new" in request for request in requests] == [False, True, True]
     assert all(WEBM in request and b"my-transcriber" in request for request in requests)

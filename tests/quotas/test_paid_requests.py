@@ -11,7 +11,7 @@ from chatkit.widgets import WidgetRoot
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.http.app import create_app
-from lambda_src.models.transcription import tokens_at_most
+from lambda_src.models.transcription import Transcript, tokens_at_most
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Quotas
 from lambda_src.runs.widget_actions import ActionCall, Actions
@@ -62,9 +62,9 @@ def app_with_limits(user: str = "ann", **limits: int) -> PaidRequestsApp:
         app.done.append("pressed")
         return None
 
-    async def transcribe(audio: AudioInput) -> str:
+    async def transcribe(audio: AudioInput) -> Transcript:
         app.done.append("heard")
-        return "hello"
+        return Transcript("hello")
 
     quotas = Quotas(store.ledger, counters, settings_with(**limits), clock=lambda: app.now_ns)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))

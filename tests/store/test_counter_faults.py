@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store import keys
-from lambda_src.store.counters import DAY_S
-from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
+from lambda_src.store.counters import DAY_S, Begun
+from lambda_src.store.dynamodb.counters import BEGUN, SWITCH, TableCounters
 from lambda_src.store.dynamodb.day_keys import TableDayKeys
+from lambda_src.store.dynamodb.usage import TableUsage
+from lambda_src.store.usage import Source, Usage
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
 from tests.store.local import START, Local
@@ -34,6 +36,10 @@ CORRECTIONS: dict[str, Operation] = {
     ),
     "a user's, upwards": lambda counters: counters.correct("tokens", 900, ceiling=CEILING, mark="turn", user_id="ada"),
     "the stage's": lambda counters: counters.correct("tokens", -100, ceiling=SHARDED, mark="turn"),
+    "a turn that begins": lambda counters: counters.add("tokens", 300, ceiling=SHARDED, begun=Begun("", "1")),
+    "a turn that does not begin": lambda counters: counters.correct(
+        "tokens", -300, ceiling=SHARDED, mark="turn", unbegun=Begun("", "1")
+    ),
     "a second one": lambda counters: counters.correct("tokens", -50, ceiling=CEILING, mark="other", user_id="bob"),
 }
 
@@ -70,9 +76,14 @@ async def run_with_faults(
     wire = Wire(faults=faults, engine=engine)
     with no_waiting(wire, patch.setattr), wire.on(aws.dynamodb):
         answer = await operation(counters_on(aws.dynamodb, executor))
-    sums = sum(int(row["sum"]["N"]) for row in engine.rows.values() if "sum" in row)
+    numbers = [value["N"] for row in engine.rows.values() for name, value in row.items() if _is_sum(name)]
+    sums = sum(map(int, numbers))
     assert all(keys.TTL_ATTRIBUTE in row for row in engine.rows.values() if "sum" in row)
     return answer, sums, wire
+
+
+def _is_sum(name: str) -> bool:
+    return name == "sum" or name.startswith(BEGUN)
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)
@@ -105,6 +116,20 @@ async def test_an_addition_exceeds_no_ceiling_whatever_fault_occurs(
                 assert outcome == answer or not outcome
             else:
                 assert (outcome, sums) == (answer, once), fault
+
+
+async def test_usage_is_added_once_whatever_fault_occurs(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, client = Source(1, "", "model", "1"), cast(Any, aws.dynamodb)
+    for fault in FAULTS:
+        engine = Engine()
+        wire = Wire(faults={0: fault, 1: fault}, engine=engine)
+        usage = TableUsage(Local(engine=client).store(executor=one_thread).table, clock=lambda: START)
+        with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb):
+            await usage.add(source, Usage(turns=1, tokens_in=5), mark="turn-1")
+        stored = await TableUsage(Local(engine=engine).store().table).of_day(1)
+        assert stored == {source: Usage(turns=1, tokens_in=5)}, fault
 
 
 async def test_the_switch_is_read_whatever_fault_occurs(

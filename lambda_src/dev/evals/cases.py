@@ -34,10 +34,14 @@ class Says(_Strict):
 
 
 class Calls(_Strict):
-    """A step of the script: the model calls a tool."""
+    """A step of the script: the model calls a tool, by its name or by its title in the page.
+
+    With `returns`, the tool does not run: it returns this text, also to the real model.
+    """
 
     calls: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+    returns: str | None = None
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -117,7 +121,10 @@ def _sentences(error: ValidationError) -> list[str]:
             fields = ", ".join(Case.model_fields)
             sentences.setdefault(name, f"`{name}` is not a field of a case; the fields are {fields}")
         elif name == "script":
-            sentences.setdefault(name, '`script` is a list of {"says": text} and {"calls": tool, "arguments": {...}}')
+            sentences.setdefault(
+                name,
+                '`script` is a list of {"says": text} and {"calls": tool, "arguments": {...}, "returns": text}',
+            )
         else:
             text = fault["msg"].removeprefix("Value error, ")
             sentences.setdefault(name, f"`{name}`: {text[:1].lower()}{text[1:]}" if name else text)

@@ -52,7 +52,7 @@ async def run_all(
 async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outcome:
     """Send the messages of a case and check the last reply."""
     outcome = Outcome(case)
-    script = _script_of(case)
+    script = _script_of(case, chat)
     for text in case.messages:
         began_s = now()
         try:
@@ -103,8 +103,8 @@ def summary(outcomes: list[Outcome]) -> str:
     return f"{rate}, {tokens}, {p50}"
 
 
-def _script_of(case: Case) -> Model | None:
-    """The scripted model of a case. Its steps continue from message to message."""
+def _script_of(case: Case, chat: AgentChat) -> Model | None:
+    """The scripted model of a case, whose steps continue from message to message. Hands recorded results to `chat`."""
     if case.script is None:
         return None
     steps = []
@@ -112,8 +112,11 @@ def _script_of(case: Case) -> Model | None:
         match step:
             case Says(says=text):
                 steps.append(list(says(text)))
-            case Calls(calls=tool, arguments=arguments):
+            case Calls(calls=called, arguments=arguments, returns=returns):
+                tool = chat.tool_named(called)
                 steps.append(list(calls(tool, **arguments)))
+                if returns is not None:
+                    chat.recorded.setdefault(tool, []).append(returns)
     return ScriptedModel(steps)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from chatkit.store import NotFoundError
@@ -47,16 +48,27 @@ class Items:
         return self._clock() // _NS
 
     async def add(
-        self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
+        self,
+        user_id: str,
+        thread_id: str,
+        item: ThreadItem,
+        *,
+        turn_id: str | None,
+        expires_s: int | None,
+        source: str | None = None,
     ) -> None:
         """Add a new item. Adding it again is a no-op, and an open workflow is replaced in place; otherwise
         ConflictError.
+
+        `source`: the model and the release that wrote it, if they are to be stored.
         """
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item.id))
         await self._leases.catch_up(user_id, thread_id, turn_id)
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item, expires_s)
+        if source is not None:
+            stored = replace(stored, attributes={**stored.attributes, rows.SOURCE: rows.text(source)})
         try:
             old = await self._add(key, stored, arrived, item)
         except ConditionFailedError as fault:
@@ -167,12 +179,14 @@ class Items:
         window_end = self._clocks.window_end(partition, turn_id)
         await self._delete_row((partition, keys.item_sort(item_id)), window_end=window_end)
 
-    async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: str) -> None:
-        """Store the feedback on those items that exist. NotFoundError if their thread does not."""
+    async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: str) -> list[str]:
+        """Store the feedback on those items that exist, and return the source of each. NotFoundError if their thread
+        does not exist.
+        """
         partition = keys.thread_partition(user_id, thread_id)
         thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
         wanted = [thread, *((partition, keys.item_sort(item_id)) for item_id in item_ids)]
-        existing = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE))
+        existing = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE, rows.SOURCE))
         now_s = self.now_s()
         alive = {key: row for key, row in existing.items() if rows.is_alive(row, now_s=now_s)}
         if alive.pop(thread, None) is None:
@@ -188,6 +202,7 @@ class Items:
                 for row in alive.values()
             ]
         )
+        return [row.get(rows.SOURCE, {}).get("S", "") for row in alive.values()]
 
     async def _read(self, row: Row, thread_id: str) -> ThreadItem | None:
         """The item of a row, or a placeholder if it cannot be read (the row is counted and left unchanged).

@@ -20,6 +20,7 @@ BEGAN_AT = "began_at"  # N: epoch seconds; when the pass over the bucket began
 WALKED_TO = "walked_to"  # S: the key of the last object that the pass checked
 IS_DONE = "is_done"  # BOOL: the pass is complete
 THREAD = "thread"  # S: the thread that an attachment is bound to
+SOURCE = "source"  # S: model, `#` and release that wrote an answer; only if the stage counts its usage
 FEEDBACK = "feedback"  # S: positive | negative
 USER_ID = "user_id"  # S: the owner of the thread of a pending sweep
 THREAD_ID = "thread_id"  # S: the thread of a pending sweep

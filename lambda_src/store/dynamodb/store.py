@@ -10,7 +10,15 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from chatkit.store import Store, StoreItemType
-from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, UserMessageItem
+from chatkit.types import (
+    AssistantMessageItem,
+    Attachment,
+    FeedbackKind,
+    Page,
+    ThreadItem,
+    ThreadMetadata,
+    UserMessageItem,
+)
 
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
@@ -26,7 +34,7 @@ from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads, expiry_of
 from lambda_src.store.dynamodb.turns.leases import is_taken_by
 from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
-from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Record, count_nothing
+from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Rated, Record, count_nothing
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import Snapshots
 
@@ -171,7 +179,14 @@ class DynamoDBStore(Store[RequestContext]):
         """
         bounds.writable(context.user.id, thread_id, item.id)
         expires_s = await self._expiry(thread_id, context)
-        await self._items.add(context.user.id, thread_id, item, turn_id=context.turn_id, expires_s=expires_s)
+        await self._items.add(
+            context.user.id,
+            thread_id,
+            item,
+            turn_id=context.turn_id,
+            expires_s=expires_s,
+            source=_source(item, context),
+        )
 
     @within_budget
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
@@ -209,11 +224,11 @@ class DynamoDBStore(Store[RequestContext]):
     @within_budget
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
-    ) -> None:
+    ) -> list[str]:
         """ports.FeedbackStore."""
         bounds.readable(context.user.id, thread_id)
         valid_ids = [item_id for item_id in item_ids if bounds.is_id(item_id)]
-        await self._items.add_feedback(context.user.id, thread_id, valid_ids, feedback)
+        return await self._items.add_feedback(context.user.id, thread_id, valid_ids, feedback)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: what remains of deleted threads."""
@@ -264,6 +279,12 @@ class DynamoDBStore(Store[RequestContext]):
 
         return inspect(self.table, self._payloads)
 
+    def rated(self, feedback: FeedbackKind) -> AsyncIterator[Rated]:
+        """ports.Inspects."""
+        from lambda_src.store.dynamodb.maintenance.inspect import rated  # noqa: PLC0415 - only operators need it
+
+        return rated(self.table, feedback)
+
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
         from lambda_src.store.userdata import export  # noqa: PLC0415 - only operators need it
@@ -292,3 +313,11 @@ class DynamoDBStore(Store[RequestContext]):
             attachments=self._attachments,
             sweeper=self._sweeper,
         )
+
+
+def _source(item: ThreadItem, context: RequestContext) -> str | None:
+    """The model and the release that write an answer, if the stage counts its usage."""
+    turn = context.turn
+    if turn is None or not turn.is_counted or not isinstance(item, AssistantMessageItem):
+        return None
+    return f"{turn.model or ''}#{context.release}"

@@ -259,12 +259,16 @@ class Table:
         )
         return list(answer["Items"]), answer.get("LastEvaluatedKey")
 
-    async def every_row(self, partitions: str = "") -> AsyncIterator[Row]:
+    async def every_row(self, partitions: str = "", *, sorts: str = "") -> AsyncIterator[Row]:
         """Every row of the table, in no order, by a Scan. The function's role does not allow it; an operator's does.
 
-        With `partitions`, only the keys of rows whose partition key has this prefix; still reads the whole table.
+        With `partitions`, only the keys of rows whose partition key has this prefix; with `sorts`, only rows whose sort
+        key has this prefix. Still reads the whole table.
         """
         params: dict[str, Any] = {}
+        if sorts:
+            condition = "begins_with(#sk, :prefix)"
+            params = {"FilterExpression": condition, **expressions(condition, values={":prefix": {"S": sorts}})}
         if partitions:
             condition, projection = "begins_with(#pk, :prefix)", "#pk, #sk"
             params = {"FilterExpression": condition, "ProjectionExpression": projection}

@@ -242,12 +242,13 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
-    ) -> None:
+    ) -> list[str]:
         """ports.FeedbackStore."""
         await self.load_thread(thread_id, context)
-        for item_id in item_ids:
-            if self._living(thread_id, item_id, context) is not None:
-                self._user(context).feedback[thread_id, item_id] = feedback
+        living = [item_id for item_id in item_ids if self._living(thread_id, item_id, context) is not None]
+        for item_id in living:
+            self._user(context).feedback[thread_id, item_id] = feedback
+        return [""] * len(living)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps."""

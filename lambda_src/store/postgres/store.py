@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, codec, userdata
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import Count, Erased, Finding, Rated, Record, TurnLedger, count_nothing
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.handover import PostgresHandover
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
@@ -217,15 +217,17 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     @within_budget
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
-    ) -> None:
+    ) -> list[str]:
         """ports.FeedbackStore."""
         await self.load_thread(thread_id, context)
         wanted = sql.living_items(context.user.id, thread_id, self._now_s()).where(
             items.c.id.in_([item_id for item_id in item_ids if bounds.is_id(item_id)])
         )
         async with transaction(self._sessions) as session:
-            for row in (await session.execute(wanted)).mappings().all():
+            living = (await session.execute(wanted)).mappings().all()
+            for row in living:
                 await session.execute(sql.write_feedback(context.user.id, thread_id, row["id"], feedback))
+        return [""] * len(living)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: expired cursors, expired rows, and items that were written too late."""
@@ -242,6 +244,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""
         return self._userdata.inspect()
+
+    def rated(self, feedback: FeedbackKind) -> AsyncIterator[Rated]:
+        """ports.Inspects."""
+        return self._userdata.rated(feedback)
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""

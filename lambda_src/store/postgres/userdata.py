@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lambda_src.store import bounds, codec
 from lambda_src.store.bounds import LATE_WRITES_S
-from lambda_src.store.ports import Erased, Finding
+from lambda_src.store.ports import Erased, Finding, Rated
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.payloads import data_of, payload_values, unpacked
 from lambda_src.store.postgres.schema import attachments, feedback, items, threads
@@ -191,6 +191,13 @@ class UserRows:
             async for row in (await session.stream(select(attachments))).mappings():
                 is_valid = _is_valid(lambda row: codec.load_attachment(data_of(row)), row)
                 yield None if is_valid else Finding("unreadable", row["user_id"], row["thread_id"] or "", row["id"])
+
+    async def rated(self, kind: str) -> AsyncIterator[Rated]:
+        """ports.Inspects."""
+        async with transaction(self._sessions) as session:
+            wanted = select(feedback).where(feedback.c.kind == kind)
+            async for row in (await session.stream(wanted)).mappings():
+                yield Rated(row["user_id"], row["thread_id"], row["item_id"])
 
     def _now_s(self) -> int:
         return self._clock() // _NS

@@ -1,4 +1,6 @@
-"""Checks every row of the table for `chat doctor`: unreadable rows, and items without a thread. Read-only."""
+"""Reads every row of the table: for `chat doctor` unreadable rows and items without a thread, for `chat cases` the
+items that users rated.
+"""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -7,7 +9,7 @@ from lambda_src.store.aws_calls import MissingObjectError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Row, Table, key_of
-from lambda_src.store.ports import Finding
+from lambda_src.store.ports import Finding, Rated
 
 _KINDS: dict[str, Callable[[bytes], object]] = {
     keys.ITEM_PREFIX: codec.load_item,
@@ -30,6 +32,14 @@ async def inspect(table: Table, payloads: Payloads) -> AsyncIterator[Finding | N
             yield Finding("item without a thread", user_id, thread_id, sort.removeprefix(prefix))
         else:
             yield None
+
+
+async def rated(table: Table, feedback: str) -> AsyncIterator[Rated]:
+    """The items with this feedback."""
+    async for row in table.every_row(sorts=keys.FEEDBACK_PREFIX):
+        if row.get(rows.FEEDBACK, {}).get("S") == feedback:
+            user_id, thread_id = keys.owner_of(key_of(row)[0])
+            yield Rated(user_id, thread_id, rows.sort_id(row, keys.FEEDBACK_PREFIX))
 
 
 async def _is_valid(row: Row, prefix: str, payloads: Payloads) -> bool:
