@@ -20,7 +20,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 .PHONY: help setup page dev chat test-agent eval test browser add knowledge clean template bootstrap deploy deploy-local \
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	docs test-dynamodb-local test-upstream test-litellm \
-	test-deletable test-usage bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
+	simulate test-deletable test-usage bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
 	bench-auth fuzz test-optimizations benchmarks bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
@@ -192,6 +192,9 @@ bench-auth: .venv/installed ## what it costs to verify a token
 
 test-usage: .venv/installed ## what a stage used beside a vendor that counts, over 10,000 scripted turns (some minutes)
 	@$(RUN) CHAT_USAGE_TURNS=10000 $(PY) -m pytest -q --timeout 0 tests/quotas/test_usage.py
+
+simulate: .venv/installed ## whole deployments under faults, from seeds: SEEDS=1000, 5000-5999 or 3,8; SEED=17 STEPS=3,8 for one (docs/explanation/simulation.md)
+	@$(RUN) $(PY) -m tests.simulation $(if $(SEED),--seed "$(SEED)",--seeds "$(or $(SEEDS),200)") $(if $(STEPS),--steps "$(STEPS)") $(if $(JOBS),--jobs "$(JOBS)") $(FLAGS)
 
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/fuzz/test_bodies.py tests/fuzz/test_openapi.py

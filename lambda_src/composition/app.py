@@ -84,15 +84,15 @@ def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts:
     return _joined(settings, store, ledger, parts)[0]
 
 
-def build_handler(settings: Settings, parts: Parts) -> StreamingMangum:
-    """The chat server as a Lambda handler."""
-    store, ledger = build_store(settings, AWS)
-    app, account_linking = _joined(settings, store, ledger, parts)
+def build_handler(settings: Settings, parts: Parts, *, aws: Clients = AWS) -> StreamingMangum:
+    """The chat server as a Lambda handler, with its AWS clients from `aws`."""
+    store, ledger = build_store(settings, aws)
+    app, account_linking = _joined(settings, store, ledger, parts, aws)
     return StreamingMangum(app, lifespan="on", on_event=Events(store, account_linking))
 
 
 def _joined(
-    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
+    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts, aws: Clients = AWS
 ) -> tuple[ChatApp, AccountLinking | None]:
     """The app and, if the stage has guests, the account linking that the hourly event continues."""
     lazy_packages.install()
@@ -102,7 +102,7 @@ def _joined(
     tool_secrets.install(parts.tool_secrets)
     clock = parts.clock
     counters = build_counters(settings, store, clock=clock)
-    files = build_files(settings, AWS, counters)
+    files = build_files(settings, aws, counters)
     new_threads = build_new_threads(settings, store, ledger)
     dictation = parts.transcribe is not None
     usage = build_usage(settings, store, clock=clock)
@@ -161,7 +161,7 @@ def _joined(
         max_body_bytes=settings.max_body_bytes,
         named=AssistantRegistry(parts.load_assistants, open_named),
         guests=access.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
-        page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
+        page=parts.page or page_of(settings, upload_origin=upload_origin(settings, aws), dictation=dictation),
         token_header=settings.token_header,
         middleware=parts.middleware,
         account_linking=account_linking,

@@ -1,0 +1,84 @@
+"""What people did and saw: the facts that the promises are checked against."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["open", "whole", "stopped", "refused", "broken", "left"]
+
+
+@dataclass(eq=False)
+class Stream:
+    """One response with events. `is_whole`: it ended as HTTP says, not by a broken connection."""
+
+    person: str
+    began_ns: int
+    turn_id: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+    seen: int = 0  # events that came before, on an earlier connection
+    is_whole: bool = False
+    ended_ns: int | None = None
+    last_ns: int = 0
+    errors: list[str] = field(default_factory=list)  # that the sandbox reported
+
+
+@dataclass(eq=False)
+class Send:
+    """One request for a turn, with all its retries. `number` is in its text."""
+
+    number: int
+    person: str
+    kind: Literal["create", "add", "retry"]
+    thread_id: str | None
+    text: str
+    is_named: bool
+    began_ns: int
+    item_id: str | None = None  # of the user's message, once its stream has shown it
+    retried_item: str | None = None  # the message that a "retry" answers again
+    acked_ns: int | None = None
+    ended_ns: int | None = None
+    outcome: Outcome = "open"
+    statuses: list[int] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    stop_asked_ns: int | None = None
+    stopped_ns: int | None = None  # when the server said so
+    turn_ids: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class Deletion:
+    """A thread that its owner deleted, or an operator erased."""
+
+    person: str
+    thread_id: str
+    began_ns: int
+    acked_ns: int | None = None
+
+
+@dataclass
+class History:
+    """Everything, in order."""
+
+    sends: list[Send] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    deletions: list[Deletion] = field(default_factory=list)
+    erased: dict[str, int] = field(default_factory=dict)  # person -> when the erasure was done
+    erasing: dict[str, int] = field(default_factory=dict)  # person -> when the first erasure began
+    linked: dict[str, str] = field(default_factory=dict)  # guest -> person whose threads they may have become
+    leases: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # thread -> turns that took it, with times
+    unclear_titles: set[str] = field(default_factory=set)  # threads renamed by two at once, or perhaps
+    renaming: set[str] = field(default_factory=set)
+    titles: dict[str, str] = field(default_factory=dict)  # thread -> the title that its owner chose last
+    waits: list[tuple[str, float]] = field(default_factory=list)  # (request, seconds until its head)
+
+    def sends_of(self, thread_id: str) -> Iterator[Send]:
+        """The requests for turns in a thread."""
+        return (send for send in self.sends if send.thread_id == thread_id)
+
+    def owners(self, person: str) -> set[str]:
+        """The person, and the guests whose threads are theirs."""
+        return {person, *(guest for guest, user in self.linked.items() if user == person)}
+
+    def may_be_gone(self, thread_id: str) -> bool:
+        """Whether somebody has tried to delete it."""
+        return any(deletion.thread_id == thread_id for deletion in self.deletions)

@@ -1,0 +1,413 @@
+"""The promises of docs/turns.md and docs/stores.md that a simulation checks, each with its name."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from chatkit.types import ThreadStreamEvent
+from pydantic import TypeAdapter, ValidationError
+
+from lambda_src.quotas.turn_quota import STAGE_TOKENS, USER_TOKENS
+from lambda_src.store import keys
+from tests.simulation.sources import SECOND
+
+if TYPE_CHECKING:
+    from tests.simulation.history import Send, Stream
+    from tests.simulation.model import ModelRun
+    from tests.simulation.world import World
+
+PROMISES = {
+    "messages-are-kept": "A message whose stream began stays in its thread, unless that is deleted or regenerated.",
+    "messages-are-not-doubled": "A message that its client named is stored once, however often it is sent.",
+    "answers-are-prefixes": "A stored answer is a prefix of what the model said, and as long as the client was told.",
+    "words-are-kept": "Every word that a client saw is stored; after a crash, all but the last second.",
+    "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
+    "one-writer": "A turn that another one took the thread from stops within three seconds.",
+    "stop-stops": "Two seconds after a Stop was confirmed, the model no longer writes.",
+    "streams-are-valid": "Every event is one of ChatKit's, and a stream that ended leaves no item open.",
+    "isolation": "Nobody gets a byte that another person or their model wrote, and no model is sent one.",
+    "deleted-stays-gone": "A deleted thread is listed and loaded nowhere, and its rows go with the sweeps.",
+    "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
+    "renames-are-kept": "A title that its owner chose stays.",
+    "limits-hold": "No user has more turns a day, and nobody uses more tokens, than the limits allow.",
+    "costs-are-counted": "What the vendor charges is counted: never less than it was.",
+    "everyone-is-answered": "Every request gets a response within 30 seconds, and every stream ends.",
+    "no-internal-errors": "No response is a 500, and no error of ours goes unhandled.",
+    "threads-stay-usable": "When the trouble is over, every thread takes a message and answers it.",
+}  # fmt: skip
+MARK = re.compile(r"~([ug]\d+)~")
+WORD = re.compile(r"\ba(\d+)\.\d+")
+WAIT_S = 30.0
+STOPPED_WITHIN_S, SUPERSEDED_WITHIN_S = 2.0, 3.0
+CRASH_LOSES_S = 1.5  # a journal's second, and the write
+EVENT: TypeAdapter[Any] = TypeAdapter(ThreadStreamEvent)
+
+
+class BrokenPromise(Exception):  # noqa: N818 - it is no error of the simulation
+    """A promise that did not hold."""
+
+    def __init__(self, name: str, text: str) -> None:
+        assert name in PROMISES, name
+        self.name, self.text = name, text
+        super().__init__(f"{name}: {text}")
+
+
+class Watch:
+    """Checks all the time that nobody gets what is another's."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def client_bytes(self, person: str, data: bytes) -> None:
+        """Bytes that a client has received."""
+        self._expect_only(person, data.decode(errors="replace"), "received")
+
+    def model_input(self, run: "ModelRun") -> None:
+        """What a model was sent: all of it belongs to the writer of the newest message."""
+        if run.send is not None:
+            self._expect_only(self._world.history.sends[run.send].person, run.text, f"sent to model {run.number}:")
+
+    def _expect_only(self, person: str, text: str, what: str) -> None:
+        owners = self._world.history.owners(person)
+        if foreign := set(MARK.findall(text)) - owners:
+            self._world.violate("isolation", f"{person} {what} a text of {foreign}")
+        runs, sends = self._world.vendor.runs, self._world.history.sends
+        for number in set(map(int, WORD.findall(text))):
+            send = runs[number].send if number < len(runs) else None
+            if send is not None and sends[send].person not in owners:
+                self._world.violate("isolation", f"{person} {what} an answer to {sends[send].person}")
+
+
+def check(world: "World", threads: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    """Check everything that can be seen from outside, after all is quiet. `threads` are each person's, with items."""
+    for name, text in _violations(world, threads):
+        raise BrokenPromise(name, text)
+
+
+Broken = Iterator[tuple[str, str]]
+
+
+def _violations(world: "World", threads: dict[str, dict[str, list[dict[str, Any]]]]) -> Broken:
+    yield from _internal(world)
+    yield from _streams(world)
+    yield from _waits(world)
+    for person, own in threads.items():
+        for thread_id, items in own.items():
+            yield from _deleted(world, thread_id)
+            yield from _items(world, person, thread_id, items)
+    for person in world.people:
+        if person.name not in world.history.erasing:
+            owners = {person.name, world.history.linked.get(person.name, person.name)}
+            visible = {key: items for owner in owners for key, items in threads.get(owner, {}).items()}
+            yield from _messages(world, person.name, visible)
+    yield from _runs(world)
+    yield from _limits(world)
+
+
+def _internal(world: "World") -> Broken:
+    for problem in world.loop.problems:
+        yield "no-internal-errors", problem
+    for send in world.history.sends:
+        if 500 in send.statuses:
+            yield "no-internal-errors", f"m{send.number} was answered with 500"
+
+
+def _streams(world: "World") -> Broken:
+    for stream in world.history.streams:
+        open_items: set[str] = set()
+        for event in stream.events:
+            try:
+                EVENT.validate_python(event)
+            except ValidationError as error:
+                yield "streams-are-valid", f"{stream.turn_id}: {event['type']}: {error.errors()[0]['msg']}"
+            match event["type"]:
+                case "thread.item.added":
+                    open_items.add(event["item"]["id"])
+                case "thread.item.done" | "thread.item.replaced":
+                    open_items.discard(event["item"]["id"])
+                case "thread.item.removed":
+                    open_items.discard(event["item_id"])
+        if stream.is_whole and not stream.seen and open_items and not stream.errors:
+            yield "streams-are-valid", f"{stream.turn_id} ended with open items {sorted(open_items)}"
+
+
+def _waits(world: "World") -> Broken:
+    for request, seconds in world.history.waits:
+        if seconds > WAIT_S:
+            yield "everyone-is-answered", f"{request} was answered after {seconds:.1f} s"
+
+
+def _deleted(world: "World", thread_id: str) -> Broken:
+    for deletion in world.history.deletions:
+        if deletion.thread_id == thread_id and deletion.acked_ns is not None:
+            yield "deleted-stays-gone", f"{thread_id} was deleted and is listed"
+
+
+def _text(item: dict[str, Any]) -> str:
+    return "".join(part.get("text", "") for part in item.get("content", []) if isinstance(part, dict))
+
+
+def _items(world: "World", person: str, thread_id: str, items: list[dict[str, Any]]) -> Broken:
+    """The items of one thread."""
+    sends, runs = world.history.sends, world.vendor.runs
+    ids = Counter(item["id"] for item in items)
+    if twice := [item_id for item_id, count in ids.items() if count > 1]:
+        yield "messages-are-not-doubled", f"{thread_id} has {twice} twice"
+    written = Counter(_text(item) for item in items if item["type"] == "user_message")
+    by_text = {send.text: send for send in sends if send.text}
+    for text, count in written.items():
+        if count > 1 and by_text[text].is_named:
+            yield "messages-are-not-doubled", f"{thread_id} has m{by_text[text].number} {count} times"
+    newest: Send | None = None
+    order: list[Send] = []
+    for item in items:
+        if item["type"] == "user_message":
+            newest = by_text[_text(item)]
+            order.append(newest)
+        elif item["type"] == "assistant_message" and (text := _text(item)):
+            match = WORD.match(text)
+            if match is None:
+                continue
+            run = runs[int(match[1])]
+            if not run.output.startswith(text):
+                yield "answers-are-prefixes", f"{thread_id} {item['id']} has words that model {run.number} never sent"
+            if newest is None or run.send != newest.number:
+                yield (
+                    "turns-are-in-order",
+                    f"{thread_id}: the answer to m{run.send} follows m{newest and newest.number}",
+                )
+    for place, later in enumerate(order):
+        for earlier in order[place + 1 :]:
+            if earlier.acked_ns is not None and earlier.acked_ns < later.began_ns:
+                yield "turns-are-in-order", f"{thread_id}: m{later.number} is before m{earlier.number}"
+    stored = {item["id"]: _text(item) for item in items}
+    for stream in world.history.streams:
+        yield from _shown(world, stream, thread_id, stored)
+
+
+def _may_be_removed(world: "World", thread_id: str) -> bool:
+    """Whether somebody has regenerated an answer of the thread, which removes what follows it."""
+    return any(send.kind == "retry" for send in world.history.sends_of(thread_id))
+
+
+def _shown(world: "World", stream: "Stream", thread_id: str, stored: dict[str, str]) -> Broken:
+    """What one stream has shown of one thread's answers is stored."""
+    if _may_be_removed(world, thread_id):
+        return
+    shown: dict[str, str] = defaultdict(str)
+    for event in stream.events:
+        match event:
+            case {"type": "thread.item.updated", "item_id": item_id, "update": {"delta": delta}}:
+                shown[item_id] += delta
+            case {
+                "type": "thread.item.done",
+                "item": {"type": "assistant_message", "id": item_id, "thread_id": of} as item,
+            }:
+                if of == thread_id and stored.get(item_id) != _text(item):
+                    stored_text = stored.get(item_id)
+                    yield (
+                        "answers-are-prefixes",
+                        f"{thread_id} {item_id} was done with {_text(item)!r}, and has {stored_text!r}",
+                    )
+                shown.pop(item_id, None)
+            case _:
+                pass
+    yield from ()
+
+
+def _messages(world: "World", person: str, threads: dict[str, list[dict[str, Any]]]) -> Broken:
+    """What was acknowledged is there."""
+    ids = {item["id"] for items in threads.values() for item in items}
+    for send in world.history.sends:
+        if send.person != person or send.acked_ns is None or send.kind == "retry":
+            continue
+        assert send.thread_id is not None
+        if world.history.may_be_gone(send.thread_id) or _may_be_removed(world, send.thread_id):
+            continue
+        if send.thread_id not in threads:
+            yield "messages-are-kept", f"the thread of m{send.number} is gone"
+        elif send.item_id not in ids:
+            yield "messages-are-kept", f"m{send.number} is gone from {send.thread_id}"
+        yield from _words(world, send, threads.get(send.thread_id, []))
+
+
+def _words(world: "World", send: "Send", items: list[dict[str, Any]]) -> Broken:
+    """The words that a client saw are kept."""
+    stored = {item["id"]: _text(item) for item in items}
+    for stream in send.streams:
+        shown: dict[str, str] = defaultdict(str)
+        for event in stream.events:
+            match event:
+                case {"type": "thread.item.updated", "item_id": item_id, "update": {"delta": delta}}:
+                    shown[item_id] += delta
+                case {"type": "thread.item.removed", "item_id": item_id}:
+                    shown.pop(item_id, None)
+                case _:
+                    pass
+        for item_id, text in shown.items():
+            if stream.seen or not text.strip():
+                continue
+            kept = stored.get(item_id, "")
+            if kept.startswith(text):
+                continue
+            if not text.startswith(kept):
+                yield "answers-are-prefixes", f"{item_id} of m{send.number} was shown as {text!r}, and has {kept!r}"
+            lost = text[len(kept) :]
+            yield from _lost(world, send, stream, item_id, lost)
+
+
+def _lost(world: "World", send: "Send", stream: "Stream", item_id: str, lost: str) -> Broken:
+    """A crash may cost the last second; bad weather may cost a little more."""
+    match = WORD.search(lost)
+    if match is None:
+        return
+    run = world.vendor.runs[int(match[1])]
+    first_ns = next((at for at, word in run.words if word.strip() == match[0]), None)
+    died_ns = None if run.machine is None else run.machine.died_ns
+    end_ns = run.ended_ns or died_ns or run.words[-1][0]
+    if world.is_bad(run.began_ns, end_ns):
+        return
+    allowed_s = CRASH_LOSES_S + 4 * world.deployment.latency_s * 3
+    if first_ns is not None and end_ns - first_ns > allowed_s * SECOND:
+        yield (
+            "words-are-kept",
+            f"{item_id} of m{send.number} lost {lost!r}, said {(end_ns - first_ns) / SECOND:.2f} s before the end",
+        )
+
+
+def _runs(world: "World") -> Broken:
+    """Models that had to stop have stopped."""
+    slack_s = 8 * world.deployment.latency_s * 3
+    by_send: dict[int, list[ModelRun]] = defaultdict(list)
+    for run in world.vendor.runs:
+        if run.send is not None and run.kind != "title":
+            by_send[run.send].append(run)
+    for send in world.history.sends:
+        if send.stopped_ns is None or send.kind == "retry" or _may_be_removed(world, send.thread_id or ""):
+            continue
+        due_ns = send.stopped_ns + round((STOPPED_WITHIN_S + slack_s) * SECOND)
+        for run in by_send[send.number]:
+            if run.began_ns > due_ns and not world.is_bad(send.stopped_ns, run.began_ns):
+                yield "stop-stops", f"m{send.number} was stopped, and then model {run.number} began"
+            late = [at for at, _ in run.words if at > max(due_ns, run.began_ns)]
+            if late and not world.is_bad(send.stopped_ns, late[0]):
+                after_s = (late[0] - send.stopped_ns) / SECOND
+                yield "stop-stops", f"model {run.number} wrote {after_s:.2f} s after the stop of m{send.number}"
+
+    yield from _superseded(world, by_send, slack_s)
+
+
+def _superseded(world: "World", by_send: dict[int, list["ModelRun"]], slack_s: float) -> Broken:
+    """Models of turns that lost their thread to another turn have stopped."""
+    send_of = {turn_id: send for send in world.history.sends for turn_id in send.turn_ids}
+    for thread_id, leases in world.history.leases.items():
+        if _may_be_removed(world, thread_id):
+            continue
+        for (_, turn_id), (lost_ns, _) in pairwise(leases):
+            if (send := send_of.get(turn_id)) is None or len(send.turn_ids) > 1:
+                continue
+            due_ns = lost_ns + round((SUPERSEDED_WITHIN_S + slack_s) * SECOND)
+            for run in by_send[send.number]:
+                late = [at for at, _ in run.words if at > due_ns]
+                if late and not world.is_bad(lost_ns, late[0]):
+                    after_s = (late[0] - lost_ns) / SECOND
+                    yield (
+                        "one-writer",
+                        f"model {run.number} wrote {after_s:.2f} s after m{send.number} lost {thread_id}",
+                    )
+
+
+def _limits(world: "World") -> Broken:
+    deployment = world.deployment
+    day_of = lambda at_ns: at_ns // (86_400 * SECOND)  # noqa: E731 - one expression
+    tokens: Counter[tuple[str, int]] = Counter()
+    for run in world.vendor.runs:
+        if run.send is not None:
+            tokens[world.history.sends[run.send].person, day_of(run.began_ns)] += run.tokens
+        tokens["", day_of(run.began_ns)] += run.tokens
+    if deployment.starts_before_midnight_s is not None:
+        return
+    turns = Counter(
+        world.history.sends[send].person
+        for send in {run.send for run in world.vendor.runs if run.kind != "title"}
+        if send is not None
+    )
+    if limit := deployment.messages_per_day:
+        for person, count in turns.items():
+            if person.startswith("u") and count > limit:
+                yield "limits-hold", f"{person} had {count} turns on a day; the limit is {limit}"
+    if ceiling := deployment.stage_tokens_per_day:
+        counted = world.counted(STAGE_TOKENS, None)
+        for (person, day), used in tokens.items():
+            if person == "" and used > ceiling:
+                yield "limits-hold", f"the vendor charged {used} tokens on day {day}; the limit is {ceiling}"
+            if person == "" and used > counted:
+                yield "costs-are-counted", f"the vendor charged {used} tokens, and {counted} are counted"
+    if ceiling := deployment.tokens_per_day:
+        for (person, day), used in tokens.items():
+            if person.startswith("u") and used > ceiling:
+                yield "limits-hold", f"{person} used {used} tokens on day {day}; the limit is {ceiling}"
+            if (
+                person.startswith("u")
+                and person not in world.history.erasing
+                and used > world.counted(USER_TOKENS, person)
+            ):
+                yield (
+                    "costs-are-counted",
+                    f"{person} used {used} tokens, and {world.counted(USER_TOKENS, person)} are counted",
+                )
+
+
+def check_last(world: "World", send: "Send") -> None:
+    """A message that was sent when all was quiet is answered; or refused by a limit."""
+    if send.outcome == "refused" and 429 in send.statuses:
+        return
+    if send.outcome != "whole" or not send.streams:
+        raise BrokenPromise(
+            "threads-stay-usable", f"{send.thread_id}: the last message ended as {send.outcome} {send.statuses}"
+        )
+    kinds = [event["type"] for event in send.streams[-1].events]
+    answers = [
+        event for event in send.streams[-1].events
+        if event["type"] == "thread.item.done" and event["item"]["type"] == "assistant_message"
+    ]  # fmt: skip
+    may_run_out = world.deployment.tokens_per_day or world.deployment.stage_tokens_per_day
+    if not answers and not ("error" in kinds and may_run_out):
+        raise BrokenPromise("threads-stay-usable", f"{send.thread_id}: the last message got no answer, but {kinds}")
+
+
+def check_rows(world: "World") -> None:
+    """After the sweeps, nothing names what was deleted or erased."""
+    rows = list(world.aws.engine.rows)
+    objects = list(world.aws.objects.kept)
+    for deletion in world.history.deletions:
+        if deletion.acked_ns is None:
+            continue
+        for partition, sort in rows:
+            _, thread_id = keys.owner_of(partition)
+            is_own = thread_id == deletion.thread_id or sort == keys.thread_sort(deletion.thread_id)
+            if is_own:
+                raise BrokenPromise("deleted-stays-gone", f"the row {partition}|{sort} is left")
+        for key in objects:
+            if f"/{deletion.thread_id}/" in key:
+                raise BrokenPromise("deleted-stays-gone", f"the object {key} is left")
+    for person in world.people:
+        if person.name in world.history.erased:
+            user_id = world.user_id(person)
+            began_ns = world.history.erasing[person.name]
+            own = {
+                send.thread_id
+                for send in world.history.sends
+                if send.person == person.name and send.acked_ns is not None and send.acked_ns < began_ns
+            }
+            for partition, sort in rows:
+                _, thread_id = keys.owner_of(partition)
+                if user_id in partition and (thread_id or sort.removeprefix(keys.THREAD_PREFIX)) in own:
+                    raise BrokenPromise("erased-stays-gone", f"the row {partition}|{sort} is left")
+
+
+def listed() -> str:
+    """The promises, one a line."""
+    return "\n".join(f"{name}: {text}" for name, text in PROMISES.items())
