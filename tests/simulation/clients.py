@@ -57,6 +57,7 @@ class Person:
     token: str | None = None
     tabs: list["Tab"] = field(default_factory=list)
     is_gone: bool = False  # a guest who has signed in, or who was erased
+    minting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def mark(self) -> str:
@@ -66,14 +67,22 @@ class Person:
         """A valid token."""
         now_s = self.world.trace.now_ns // SECOND
         if self.is_guest:
-            if self.token is None:
-                response = await self.world.fetch("POST", "/auth/guest", {}, b"")
-                if response.status != 200:
-                    raise BrokenError(f"no guest token: {response.status}")
-                self.token = str(json.loads(await response.body())["token"])
+            async with self.minting:
+                if self.token is None:
+                    self.token = await self._new_token()
             return f"Bearer {self.token}"
         claims = {"sub": self.name, "aud": AUDIENCE, "exp": now_s + 900}
         return "Bearer " + jwt.encode(claims, KEY, algorithm="EdDSA", headers={"kid": "k"})
+
+    async def _new_token(self) -> str:
+        """A guest's token."""
+        response = await self.world.fetch("POST", "/auth/guest", {}, b"")
+        if response.status != 200:
+            raise BrokenError(f"no guest token: {response.status}")
+        try:
+            return str(json.loads(await response.body())["token"])
+        except ConnectionResetError as error:
+            raise BrokenError("the response broke off") from error
 
 
 class Web:

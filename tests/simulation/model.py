@@ -23,7 +23,6 @@ from agents import (
 )
 from agents.items import TResponseStreamEvent
 from openai.types import responses as r
-from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from lambda_src.models.demo_model import Output, events_of, message_of, tool_call_of
 from tests.simulation.sources import MACHINE, Machine
@@ -216,13 +215,13 @@ def _newest(input: str | list[TResponseInputItem]) -> str:
 
 def _usage(run: ModelRun) -> r.ResponseUsage:
     tokens_in, tokens_out = len(run.text) // CHARS_PER_TOKEN, len(run.words)
-    return r.ResponseUsage(
-        input_tokens=tokens_in,
-        input_tokens_details=InputTokensDetails(cached_tokens=0),
-        output_tokens=tokens_out,
-        output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
-        total_tokens=tokens_in + tokens_out,
-    )
+    usage: dict[str, Any] = {
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "total_tokens": tokens_in + tokens_out,
+    }
+    usage |= {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
+    return r.ResponseUsage.model_validate(usage | {"output_tokens_details": {"reasoning_tokens": 0}})
 
 
 def _vendor_error(rng: random.Random) -> openai.APIError:

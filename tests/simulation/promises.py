@@ -26,7 +26,7 @@ PROMISES = {
     "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
     "one-writer": "A turn that another one took the thread from stops within three seconds.",
     "stop-stops": "Two seconds after a Stop was confirmed, the model no longer writes.",
-    "streams-are-valid": "Every event is one of ChatKit's, and a stream that ended leaves no item open.",
+    "streams-are-valid": "Every event is one of ChatKit's; a stream leaves no item open, or ends with a notice.",
     "isolation": "Nobody gets a byte that another person or their model wrote, and no model is sent one.",
     "deleted-stays-gone": "A deleted thread is listed and loaded nowhere, and its rows go with the sweeps.",
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
@@ -123,13 +123,14 @@ def _streams(world: "World") -> Broken:
             except ValidationError as error:
                 yield "streams-are-valid", f"{stream.turn_id}: {event['type']}: {error.errors()[0]['msg']}"
             match event["type"]:
-                case "thread.item.added":
+                case "thread.item.added" if not world.history.may_be_gone(event["item"]["thread_id"]):
                     open_items.add(event["item"]["id"])
                 case "thread.item.done" | "thread.item.replaced":
                     open_items.discard(event["item"]["id"])
                 case "thread.item.removed":
                     open_items.discard(event["item_id"])
-        if stream.is_whole and not stream.seen and open_items and not stream.errors:
+        ends_with_notice = bool(stream.events) and stream.events[-1]["type"] == "notice"
+        if stream.is_whole and not stream.seen and open_items and not stream.errors and not ends_with_notice:
             yield "streams-are-valid", f"{stream.turn_id} ended with open items {sorted(open_items)}"
 
 

@@ -196,6 +196,8 @@ class World:
             for window in self.weather.windows
         ]
         self.web.breaks = 0.0
+        for sandbox in self.function.living:
+            sandbox.machine.steps_left = None
         self.trace.add("calm")
         self._pass(SETTLE_S, until=self._is_quiet)
         if not self._is_quiet():
