@@ -1,1 +1,1 @@
-"""Whole deployments in one process, on one virtual clock, from one seed: docs/simulation.md."""
+"""Whole deployments in one process, on one virtual clock, from one seed: docs/explanation/simulation.md."""

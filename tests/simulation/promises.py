@@ -1,4 +1,4 @@
-"""The promises of docs/turns.md and docs/stores.md that a simulation checks, each with its name."""
+"""The promises of the pages about turns and stores that a simulation checks, each with its name."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,6 +1,6 @@
 """Fixes of the past, each of which can be reverted, to see which seed finds it: `python -m tests.simulation.reverts`.
 
-A revert replaces a text in a copy of the product. Prints the table of docs/simulation.md.
+A revert replaces a text in a copy of the product. Prints the table of docs/explanation/simulation.md.
 """
 
 import argparse
