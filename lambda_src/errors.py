@@ -8,6 +8,7 @@ ChatError
 ├── RequestError         the request is malformed; the text names what is wrong and where
 ├── TooLargeError        a body or an item exceeds a limit, which the text names
 ├── ConflictError        a valid request that the thread's current state does not allow
+│   └── ThreadHeldError          the thread waits for a person or has one, so that the assistant does not answer
 ├── NoAssistantError     there is no assistant of the requested name
 ├── QuotaError           a quota of the user or the stage is used up; has the time when it is available again
 └── UnavailableError     a dependency failed or did not respond in time; nothing was partially written
@@ -57,6 +58,13 @@ class TooLargeError(ChatError):
 
 class ConflictError(ChatError):
     """The request is valid, but the thread's current state does not allow it."""
+
+
+class ThreadHeldError(ConflictError):
+    """The thread waits for a person or has one: no turn may begin in it."""
+
+    def __init__(self) -> None:
+        super().__init__("A person answers in this conversation at the moment. Write them a message instead.")
 
 
 class NoAssistantError(ChatError):

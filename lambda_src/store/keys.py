@@ -20,6 +20,7 @@ ATTACHMENT_PREFIX = "ATTACHMENT#"
 FEEDBACK_PREFIX = "FEEDBACK#"
 EVENTS_PREFIX = "EVENTS#"
 REQUEST_PREFIX = "REQUEST#"
+MATTER_PREFIX = "MATTER#"  # in a thread's partition: leads to a row of the operators' inbox, to delete both together
 TURN = "TURN"  # sort key of the thread's lease, and of a deleted thread's first tombstone, which replaces it
 GONE = "GONE"  # sort key of the second tombstone, see FIRST_ORDER
 QUOTA = "QUOTA"
@@ -121,6 +122,16 @@ def events_sort(turn_id: str, batch: int) -> str:
 def request_sort(key: str) -> str:
     """Sort key of an idempotency key in its user's partition; also of the row that maps a turn to its thread."""
     return REQUEST_PREFIX + key
+
+
+def inbox_partition(assistant: str) -> str:
+    """Partition of an assistant's inbox for operators; "" is the assistant without a name."""
+    return f"INBOX#{assistant}"
+
+
+def matter_sort(occasion: str) -> str:
+    """Sort key, in its thread's partition, of the row that leads to a matter in the inbox."""
+    return MATTER_PREFIX + occasion
 
 
 def sweep_partition(shard: int) -> str:

@@ -92,13 +92,34 @@ class UserData(Protocol):
         ...
 
 
+HELD_TTL_S = 90 * 86_400  # how long a thread stays held after the last change of its hold
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A thread in which no turn may begin: it waits for a person (`operator` is ""), or a person has it.
+
+    `matter` is the id of the handoff in the operators' inbox (store/inbox.py).
+    """
+
+    operator: str
+    since_ms: int
+    matter: str
+
+    @property
+    def state(self) -> Literal["waiting", "person"]:
+        """Whether a person has the thread yet."""
+        return "person" if self.operator else "waiting"
+
+
 @dataclass(frozen=True, slots=True)
 class TurnRow:
     """A thread's lease as stored. Later turns' items are ordered after `last_order` (nanoseconds since 1970).
 
     `expires_ms` of an ended turn is the time at which it ended, or 0 if it crashed and another process ended it.
     `unrecovered` lists the unended turns before this one, oldest first, until this one renews or ends its lease: turns
-    that crash before they store their predecessors' answers leave all of them to the next turn.
+    that crash before they store their predecessors' answers leave all of them to the next turn. `hold`: the thread
+    waits for a person or has one, so that no turn may take the lease.
     """
 
     turn_id: str
@@ -107,6 +128,7 @@ class TurnRow:
     ended: bool
     last_order: int
     unrecovered: tuple[str, ...] = ()
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +203,8 @@ class TurnLedger(Protocol):
     """
 
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
-        """Take the thread's lease from its holder, expired or not. NotFoundError if the thread has been deleted.
+        """Take the thread's lease from its holder, expired or not. NotFoundError if the thread has been deleted;
+        ThreadHeldError if it waits for a person or has one.
 
         Everything ordered under this lease comes after the `last_order` of the previous one.
         """

@@ -24,6 +24,8 @@ SOURCE = "source"  # S: model, `#` and release that wrote an answer; only if the
 FEEDBACK = "feedback"  # S: positive | negative
 USER_ID = "user_id"  # S: the owner of the thread of a pending sweep
 THREAD_ID = "thread_id"  # S: the thread of a pending sweep
+INBOX = "inbox"  # S: the partition of a matter, in the row of its thread that leads to it
+MATTER = "matter"  # S: as above, its sort key
 FIELD = "field_"  # S: prefix; one field of a thread each, as JSON, so that two writers can change two fields
 
 CURSOR_TTL_S = 86_400  # a day: longer than anyone leaves a list half scrolled
@@ -80,6 +82,11 @@ def cursor_of(row: Row | None, *, now_s: int) -> str | None:
 def sort_id(row: Row, prefix: str) -> str:
     """The id in a row's sort key."""
     return str(row[keys.SORT_KEY]["S"]).removeprefix(prefix)
+
+
+def matter_key(row: Row) -> tuple[str, str]:
+    """The key of the matter that a row of a thread leads to."""
+    return str(row[INBOX]["S"]), str(row[MATTER]["S"])
 
 
 def arrived_at(row: Row) -> datetime:

@@ -140,10 +140,11 @@ class Table:
         before: Row = answer.get("Attributes", {})
         return before
 
-    async def delete(self, key: Key) -> Row:
-        """Remove the row and return it, {} if there was none."""
+    async def delete(self, key: Key, *, condition: str = "", values: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Row:
+        """Remove the row and return it, {} if there was none. ConditionFailedError contains it too."""
+        conditions = _condition(condition) | (expressions(condition, values=values) if condition else {})
         answer = await self._calls.run(
-            self._client.delete_item, TableName=self._name, Key=wire_key(key), ReturnValues="ALL_OLD"
+            self._client.delete_item, TableName=self._name, Key=wire_key(key), ReturnValues="ALL_OLD", **conditions
         )
         before: Row = answer.get("Attributes", {})
         return before

@@ -5,11 +5,12 @@ Stores that share their rows (MemoryStore's `beside`) simulate two processes.
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
+from lambda_src.errors import ThreadHeldError
 from lambda_src.store import bounds, codec, followers, keys, quota_windows
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.followers import Follower
@@ -24,6 +25,9 @@ from lambda_src.store.ports import (
     QuotaRefused,
     TurnRow,
 )
+
+if TYPE_CHECKING:
+    from lambda_src.store.memory.inbox import MemoryInbox
 
 SWEEP_MS = 60_000  # a sweep checks every row: a few milliseconds for ten thousand
 
@@ -56,6 +60,8 @@ class MemoryLedger:
         if self._is_deleted(thread_id, context):
             raise NotFoundError("This thread has been deleted.")
         previous = user.ledger.turns.get(thread_id)
+        if previous is not None and previous.hold is not None:
+            raise ThreadHeldError
         if previous is not None:
             self._clocks.follow(_name(context, thread_id), previous.last_order)
         first = self._clocks.first(_name(context, thread_id))
@@ -262,6 +268,12 @@ class MemoryLedger:
     async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         self._rows(context).runs.pop(turn_id, None)
+
+    def inbox(self) -> "MemoryInbox":
+        """The operators' inbox of the same users. Imported only where a stage has operators."""
+        from lambda_src.store.memory.inbox import MemoryInbox  # noqa: PLC0415 - see above
+
+        return MemoryInbox(self._users, self._clocks, clock=self._clock)
 
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000

@@ -1,14 +1,17 @@
 """Rows of a MemoryStore: one user's threads, items, attachments and turns in dictionaries, with deletion and paging."""
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from chatkit.types import FeedbackKind
 
 from lambda_src.store import codec, followers, quota_windows
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.ports import Erased, TurnRow
+
+if TYPE_CHECKING:
+    from lambda_src.store.inbox import Matter
 
 T = TypeVar("T")
 
@@ -59,6 +62,7 @@ class ClaimRow:
 @dataclass(slots=True)
 class LedgerRows:
     """The rows of one user's turns. `stops`: by key, what to stop, and until when that request is valid.
+    `matters` has the user's matters in the operators' inbox by id.
 
     `spent` counts turns by window; `runs` is the time by which each running turn has ended; `deleted` is the time at
     which a thread of another store was deleted; `touched` is the time of the last write to a lease (by thread) or to a
@@ -74,10 +78,11 @@ class LedgerRows:
     followers: dict[str, int] = field(default_factory=dict)
     deleted: dict[str, int] = field(default_factory=dict)
     touched: dict[str | tuple[str, str], int] = field(default_factory=dict)
+    matters: dict[str, "Matter"] = field(default_factory=dict)
 
     def sweep(self, *, now_ms: int) -> None:
         """Remove expired claims, counts and followers, and turns that ended too long ago to be resumed. The rows of a
-        turn that never ended stay for a week, as in DynamoDB.
+        turn that never ended stay for a week, as in DynamoDB, and those of a held thread until it is released.
         """
         old_ms = now_ms - ENDED_KEPT_MS
         self.claims = {key: claim for key, claim in self.claims.items() if claim.expires_ms > now_ms}
@@ -91,7 +96,10 @@ class LedgerRows:
         self.deleted = {thread_id: at_ms for thread_id, at_ms in self.deleted.items() if at_ms > old_ms}
         unrecovered = {(thread_id, turn_id) for thread_id, row in self.turns.items() for turn_id in _unrecovered(row)}
         unended = {thread_id for thread_id, row in self.turns.items() if not row.ended}
+        held = {thread_id for thread_id, row in self.turns.items() if row.hold is not None}
         for key, at_ms in list(self.touched.items()):
+            if key in held:
+                continue
             is_unended = key in (unended if isinstance(key, str) else unrecovered)
             if at_ms <= (now_ms - UNENDED_KEPT_MS if is_unended else old_ms):
                 del self.touched[key]
@@ -101,8 +109,9 @@ class LedgerRows:
                     self.journals.pop(key, None)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete the lease and the journals of a thread's turns."""
+        """Delete the lease and the journals of a thread's turns, and its matters."""
         self.turns.pop(thread_id, None)
+        self.matters = {key: matter for key, matter in self.matters.items() if matter.thread_id != thread_id}
         self.journals = {key: batches for key, batches in self.journals.items() if key[0] != thread_id}
         self.touched = {key: at for key, at in self.touched.items() if thread_id not in (key, key[0])}
 
@@ -140,8 +149,8 @@ class UserRows:
                 del self.gone[thread_id]
         return removed
 
-    def hand_over(self, thread_id: str, to: "UserRows", *, now_s: int) -> None:
-        """Move the thread and everything in it to another user."""
+    def hand_over(self, thread_id: str, to: "UserRows", *, user_id: str, now_s: int) -> None:
+        """Move the thread and everything in it to another user, `user_id`."""
         thread = self.threads.pop(thread_id)
         self.gone[thread_id] = GoneRow(thread.order, now_s)
         to.threads[thread_id] = thread
@@ -152,6 +161,9 @@ class UserRows:
             to.feedback[key] = self.feedback.pop(key)
         if (turn := self.ledger.turns.get(thread_id)) is not None:
             to.ledger.turns[thread_id] = turn  # it has ended; its `last_order` keeps new items after the old ones
+        for matter in self.ledger.matters.values():
+            if matter.thread_id == thread_id:
+                to.ledger.matters[matter.id] = replace(matter, user_id=user_id, is_guest=False)
         self.ledger.delete_thread(thread_id)
 
     def bound_to(self, thread_id: str) -> list[str]:

@@ -75,7 +75,8 @@ class MemoryHandover:
         turn = guest.ledger.turns.get(thread_id)
         if turn is not None and not turn.ended:
             return False
-        guest.hand_over(thread_id, self._users[context.user.id], now_s=self._clock() // _NS)
+        user_id = context.user.id
+        guest.hand_over(thread_id, self._users[user_id], user_id=user_id, now_s=self._clock() // _NS)
         return True
 
 

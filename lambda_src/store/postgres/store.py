@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, RowMapping, Select, Table, and_, delete, o
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 from lambda_src.store import bounds, codec, userdata
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.ports import Count, Erased, Finding, Rated, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import CopyFile, Count, Erased, Finding, Rated, Record, TurnLedger, count_nothing
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.handover import PostgresHandover
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
@@ -56,6 +56,14 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         self._rows = PayloadRows(reader)
         self._threads = ThreadRows(snapshots, reader)
         self._userdata = UserRows(sessions, clock=clock, retention_s=retention_s)
+
+    async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
+        """ports.Handover. False also while a person has the thread: the lease that says so is stored elsewhere."""
+        guest = RequestContext(User(guest_id), context.request_id)
+        row = None if self._ledger is None else await self._ledger.load_turn(thread_id, context=guest)
+        if row is not None and row.hold is not None:
+            return False
+        return await super().hand_over(thread_id, guest_id, context, copy_file=copy_file)
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""

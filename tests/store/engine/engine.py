@@ -60,6 +60,10 @@ class Engine:
     def delete_item(self, **params: Any) -> dict[str, Any]:
         """DeleteItem."""
         self._begin("DeleteItem", params)
+        try:
+            _check_condition(params, Names(params), self.rows.get(_key(params["Key"]), {}))
+        except RefusedError as refused:
+            raise _error("DeleteItem", refused) from None
         old = self.rows.pop(_key(params["Key"]), None)
         return {"Attributes": old} if old and params.get("ReturnValues") == "ALL_OLD" else {}
 

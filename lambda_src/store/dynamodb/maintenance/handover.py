@@ -21,7 +21,7 @@ from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.table import Put, Row, Table, Update, key_of
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.dynamodb.turns import turn_rows
-from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, thread_already_exists
+from lambda_src.store.ports import CLAIM_TTL_S, HELD_TTL_S, Claim, CopyFile, thread_already_exists
 
 TURN_TTL_S = 7 * 86_400  # as for every lease (leases.py)
 
@@ -94,34 +94,53 @@ class TableHandover:
         return True
 
     async def _close(self, guest_id: str, thread_id: str) -> bool:
-        """Let no new turn begin in the thread; False if one is running."""
-        closed = {
-            keys.PARTITION_KEY: rows.text(keys.thread_partition(guest_id, thread_id)),
-            keys.SORT_KEY: rows.text(keys.TURN),
-            keys.ORDER_KEY: rows.text(keys.LAST_ORDER),
-            rows.DELETED_AT: rows.number(self._now_s()),
-        }
+        """Let no new turn begin in the thread; False if one is running. The row keeps who has the thread, if a person
+        has.
+        """
+        closed = {keys.ORDER_KEY: rows.text(keys.LAST_ORDER), rows.DELETED_AT: rows.number(self._now_s())}
         try:
-            await self._table.put(closed, condition=_NO_TURN, values={":yes": {"BOOL": True}})
+            await self._table.update(
+                (keys.thread_partition(guest_id, thread_id), keys.TURN),
+                f"SET {rows.setting(closed)} REMOVE #{turn_rows.TURN_ID}, #{keys.TTL_ATTRIBUTE}",
+                condition=_NO_TURN,
+                values={**rows.valued(closed), ":yes": {"BOOL": True}},
+            )
         except ConditionFailedError:
             return False
         return True
 
     async def _copy_items(self, thread_id: str, guest_id: str, user_id: str) -> None:
-        """Copy items, cursors of deleted items and feedback, and write an ended lease with the newest item's order.
+        """Copy items, cursors of deleted items, feedback and what leads to matters, give the matters to the user, and
+        write an ended lease with the newest item's order.
 
         The journals of ended turns are not needed.
         """
         source, target = keys.thread_partition(guest_id, thread_id), keys.thread_partition(user_id, thread_id)
         objects = keys.thread_objects(guest_id, thread_id), keys.thread_objects(user_id, thread_id)
         newest = 0
-        for prefix in (keys.ITEM_PREFIX, keys.FEEDBACK_PREFIX):
+        for prefix in (keys.ITEM_PREFIX, keys.FEEDBACK_PREFIX, keys.MATTER_PREFIX):
             async for page in self._table.pages(source, prefix=prefix):
                 for row in page:
                     order = row.get(keys.ORDER_KEY) or row.get(rows.WAS_ORDER)
                     newest = max(newest, keys.arrived_ns(order["S"]) if order else 0)
                     await self._copy(row, target, *objects)
-        await self._copy(turn_rows.over(target, last_order=newest, ttl_s=self._now_s() + TURN_TTL_S), target, *objects)
+                    if rows.INBOX in row:
+                        await self._move_matter(row, guest_id, user_id)
+        ttl_s = self._now_s() + TURN_TTL_S
+        closed = await self._table.get((source, keys.TURN)) or {}
+        if turn_rows.hold_of(closed) is not None:
+            ttl_s = self._now_s() + HELD_TTL_S
+        await self._copy(turn_rows.over(target, last_order=newest, ttl_s=ttl_s, before=closed), target, *objects)
+
+    async def _move_matter(self, lead: Row, guest_id: str, user_id: str) -> None:
+        """Give a matter of the operators' inbox to the user, unless it was closed and removed meanwhile."""
+        with suppress(ConditionFailedError):
+            await self._table.update(
+                rows.matter_key(lead),
+                f"SET #{rows.USER_ID} = :user, #is_guest = :no",
+                condition=f"#{rows.USER_ID} = :guest",
+                values={":user": rows.text(user_id), ":guest": rows.text(guest_id), ":no": {"BOOL": False}},
+            )
 
     async def _copy_attachments(self, thread_id: str, guest_id: str, user_id: str, copy_file: CopyFile) -> None:
         source, target = keys.user_partition(guest_id), keys.user_partition(user_id)

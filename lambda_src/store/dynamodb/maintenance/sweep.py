@@ -3,7 +3,7 @@
 A sweep may stop after any step: the row of the pending sweep is removed last, so the next sweep continues.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -91,12 +91,13 @@ class Sweeper:
         return erased
 
     async def sweep_contents(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
-        """Remove a thread's items, journal, feedback, attachments and objects, but not its tombstones."""
+        """Remove a thread's items, journal, feedback, matters, attachments and objects, but not its tombstones."""
         partition = keys.thread_partition(user_id, thread_id)
         items = 0
-        async for page in self._table.pages(partition, only=(keys.ORDER_KEY,)):
+        async for page in self._table.pages(partition, only=(keys.ORDER_KEY, rows.INBOX, rows.MATTER)):
             if stop():
                 break
+            await delete_matters(self._table, page, user_id)
             await self._table.write_many(deletes=[key_of(row) for row in page if key_of(row)[1] not in _TOMBSTONES])
             items += sum(1 for row in page if key_of(row)[1].startswith(keys.ITEM_PREFIX) and keys.ORDER_KEY in row)
         attachments, objects = (0, 0) if stop() else await self._sweep_attachments(user_id, thread_id)
@@ -197,6 +198,15 @@ class Sweeper:
 
     def _now_s(self) -> int:
         return self._clock() // 1_000_000_000
+
+
+async def delete_matters(table: Table, page: Iterable[Row], user_id: str) -> None:
+    """Remove the matters that rows of a thread lead to, before those rows; not one that account linking has moved."""
+    for row in page:
+        if rows.INBOX in row:
+            with suppress(ConditionFailedError):
+                owner = {":user": rows.text(user_id)}
+                await table.delete(rows.matter_key(row), condition=f"#{rows.USER_ID} = :user", values=owner)
 
 
 def _pending_sweep(user_id: str, thread_id: str) -> Key:

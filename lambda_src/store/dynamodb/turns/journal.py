@@ -86,10 +86,9 @@ class Journals(LedgerPart):
                 return JournalPage(batches, None)
         return JournalPage(batches, after)
 
-    async def _delete_journal(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
-        """Delete the batches of one turn, or of every turn of the thread."""
-        partition = keys.thread_partition(user_id, thread_id)
-        prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
+    async def _delete_journal(self, user_id: str, thread_id: str, turn_id: str) -> None:
+        """Delete the batches of one turn."""
+        partition, prefix = keys.thread_partition(user_id, thread_id), keys.events_prefix(turn_id)
         async for page in self._table.pages(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
             await self._table.write_many(deletes=[key_of(row) for row in page])
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
+from lambda_src.errors import ThreadHeldError
 from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.bounds import within_budget
@@ -40,16 +41,21 @@ class Leases(LedgerPart):
 
     @within_budget
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
-        """Take the lease from its holder; NotFoundError if a tombstone has replaced it."""
+        """Take the lease from its holder; NotFoundError if a tombstone has replaced it, ThreadHeldError if the thread
+        waits for a person or has one.
+        """
         bounds.writable(context.user.id, thread_id, turn_id)
         key = _key(context.user.id, thread_id)
         first = self._hold_first(key[0], turn_id)  # before the write: a new thread's message is saved concurrently
-        taking = self._taking(key, turn_id, first, lease_ms, f"{rows.NOT_DELETED} AND {_NOT_THIS_CALL}")
+        condition = f"{rows.NOT_DELETED} AND {turn_rows.NOT_HELD} AND {_NOT_THIS_CALL}"
+        taking = self._taking(key, turn_id, first, lease_ms, condition)
         try:
             previous = turn_rows.turn_of(await self._table.apply(taking))
         except ConditionFailedError as fault:
             if rows.is_tombstone(fault.old):
                 raise NotFoundError("This thread has been deleted.") from None
+            if turn_rows.hold_of(fault.old) is not None:
+                raise ThreadHeldError from None
             previous = turn_rows.turn_before(fault.old)  # a retry after a lost response
         if previous is not None:
             self._clocks.follow(key[0], previous.last_order)
@@ -71,13 +77,9 @@ class Leases(LedgerPart):
         key = _key(context.user.id, thread_id)
         ahead = self._clocks.ahead(key[0])
         attributes = {turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms), **self._renewed(ahead)}
+        removed = f"{turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}"
         try:
-            await self._table.update(
-                key,
-                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}",
-                condition=f"{_MINE} AND #{turn_rows.STOP} = :no AND #{turn_rows.ENDED} = :no",
-                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
-            )
+            await self._renew(key, turn_id, attributes, removed, f" AND #{turn_rows.STOP} = :no")
         except ConditionFailedError as fault:
             current = turn_rows.turn_of(fault.old)
             if current is not None and current.turn_id == turn_id and current.stop and not current.ended:
@@ -95,14 +97,8 @@ class Leases(LedgerPart):
         if turn_id is None or not self._clocks.needs_new_window(key[0], turn_id):
             return
         ahead = self._clocks.ahead(key[0])
-        attributes = self._renewed(ahead)
         try:
-            await self._table.update(
-                key,
-                f"SET {rows.setting(attributes)}",
-                condition=f"{_MINE} AND #{turn_rows.ENDED} = :no",
-                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
-            )
+            await self._renew(key, turn_id, self._renewed(ahead))
         except ConditionFailedError:
             self._clocks.lose(key[0], turn_id)
         else:
@@ -116,12 +112,7 @@ class Leases(LedgerPart):
         attributes |= self._renewed(self._clocks.ahead(key[0]))
         removed = f"{turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}, #{turn_rows.UNENDED}"
         try:
-            await self._table.update(
-                key,
-                f"SET {rows.setting(attributes)} REMOVE {removed}",
-                condition=f"{_MINE} AND #{turn_rows.ENDED} = :no",
-                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
-            )
+            await self._renew(key, turn_id, attributes, removed)
         except ConditionFailedError as fault:
             if rows.is_tombstone(fault.old):
                 raise NotFoundError("This thread has been deleted.") from None
@@ -165,6 +156,39 @@ class Leases(LedgerPart):
             return None
         row = await self._table.get(_key(context.user.id, thread_id))
         return None if row is None else turn_rows.turn_of(row)
+
+    async def _renew(
+        self,
+        key: Key,
+        turn_id: str,
+        attributes: Mapping[str, Mapping[str, Any]],
+        removed: str = "",
+        condition: str = "",
+    ) -> None:
+        """Set attributes if the turn has the lease and has not ended. The TTL of a held thread is left as it is.
+
+        A turn that asked for a person ends in a thread that is held: then this takes a second request.
+        """
+        removal = f" REMOVE {removed}" if removed else ""
+        condition = f"{_MINE} AND #{turn_rows.ENDED} = :no{condition}"
+        values = {f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO}
+        try:
+            await self._table.update(
+                key,
+                f"SET {rows.setting(attributes)}{removal}",
+                condition=f"{condition} AND {turn_rows.NOT_HELD}",
+                values={**rows.valued(attributes), **values},
+            )
+        except ConditionFailedError as fault:
+            if turn_rows.hold_of(fault.old) is None or rows.is_tombstone(fault.old):
+                raise
+            attributes = {name: value for name, value in attributes.items() if name != keys.TTL_ATTRIBUTE}
+            await self._table.update(
+                key,
+                f"SET {rows.setting(attributes)}{removal}",
+                condition=condition,
+                values={**rows.valued(attributes), **values},
+            )
 
     def _hold_first(self, partition: str, turn_id: str) -> int:
         """The order after which the items of the turn come, as far as this process knows."""

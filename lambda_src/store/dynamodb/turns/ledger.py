@@ -3,17 +3,26 @@
 Each part implements its methods of ports.TurnLedger: it validates ids, applies the time budget and owns its rows.
 """
 
+from typing import TYPE_CHECKING
+
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds
+from lambda_src.store import bounds, keys
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.dynamodb.table import Update
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.maintenance.sweep import delete_matters
+from lambda_src.store.dynamodb.table import Update, key_of
 from lambda_src.store.dynamodb.turns.followers import Followers
 from lambda_src.store.dynamodb.turns.idempotency import IdempotencyKeys
 from lambda_src.store.dynamodb.turns.journal import Journals
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.turns.quotas import Quotas
+
+if TYPE_CHECKING:
+    from lambda_src.store.dynamodb.inbox import TableInbox
+
+_OF_TURNS = (keys.EVENTS_PREFIX, keys.MATTER_PREFIX)
 
 
 class DynamoDBLedger(Leases, IdempotencyKeys, Journals, Quotas, Followers):
@@ -42,7 +51,17 @@ class DynamoDBLedger(Leases, IdempotencyKeys, Journals, Quotas, Followers):
 
     @within_budget
     async def delete_thread(self, thread_id: str, *, context: RequestContext) -> None:
-        """Replace the thread's lease by a tombstone, and delete the journals of its turns."""
-        if bounds.are_ids(context.user.id, thread_id):
-            await self._delete_lease(context.user.id, thread_id)
-            await self._delete_journal(context.user.id, thread_id)
+        """Replace the thread's lease by a tombstone, and delete the journals of its turns and its matters."""
+        user_id = context.user.id
+        if bounds.are_ids(user_id, thread_id):
+            await self._delete_lease(user_id, thread_id)
+            partition, only = keys.thread_partition(user_id, thread_id), (rows.INBOX, rows.MATTER)
+            async for page in self._table.pages(partition, only=only):
+                await delete_matters(self._table, page, user_id)
+                await self._table.write_many(deletes=[key for key in map(key_of, page) if key[1].startswith(_OF_TURNS)])
+
+    def inbox(self) -> "TableInbox":
+        """The operators' inbox, on the same table. Imported only where a stage has operators."""
+        from lambda_src.store.dynamodb.inbox import TableInbox  # noqa: PLC0415 - see above
+
+        return TableInbox(self._table, self._clocks, clock=self._clock, count=self._count)

@@ -8,7 +8,7 @@ from lambda_src.store import keys
 from lambda_src.store.clock import WINDOW_NS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row
-from lambda_src.store.ports import IdempotencyConflict, TurnRow
+from lambda_src.store.ports import Hold, IdempotencyConflict, TurnRow
 from lambda_src.store.quota_windows import Spending
 
 TURN_ID = "turn_id"  # S: the turn that has the lease, or the key
@@ -22,6 +22,9 @@ STOP_UNTIL_MS = "stop_until_ms"  # N: until when that request is valid, in milli
 LAST_ORDER = "last_order"  # N: nanoseconds since 1970; stored by the last renewal, plus LEASE_ORDER per lease since
 FIRST_ORDER = "first_order"  # N: the start of the turn's window when it took the lease, as far as its process knew
 BODY_HASH = "body_hash"  # B: of the request that claimed the key
+HELD_BY = "held_by"  # S: the operator who has the thread, "" while it waits for one; absent otherwise
+HELD_MS = "held_ms"  # N: since when, in milliseconds since 1970
+MATTER = "matter"  # S: the id of the handoff in the operators' inbox
 RUNNING = "running"  # N: how many attributes begin with RUN
 RUN = "run_"  # N: prefix, followed by a turn's id: by when that turn has ended, in milliseconds since 1970
 # Also N: one attribute for each window (quota_windows.windows), which counts its turns
@@ -54,12 +57,22 @@ LEASE_ORDER = 2 * WINDOW_NS  # each lease adds this to LAST_ORDER, so that it is
 UNENDED = "unended"  # L: only the turn's id, until it ends; the next lease appends it to UNRECOVERED
 UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be recovered, oldest first
 EMPTY_LIST: dict[str, list[dict[str, str]]] = {"L": []}
+HOLD = (HELD_BY, HELD_MS, MATTER)
+NOT_HELD = f"attribute_not_exists(#{HELD_BY})"
 
 
 def turn_of(row: Row) -> TurnRow | None:
     """The lease in a row; None for an empty row and for a tombstone."""
     last_order = max(_number(row, LAST_ORDER), _number(row, FIRST_ORDER))
-    return _turn(row, "", last_order, tuple(value["S"] for value in row.get(UNRECOVERED, EMPTY_LIST)["L"]))
+    unrecovered = tuple(value["S"] for value in row.get(UNRECOVERED, EMPTY_LIST)["L"])
+    return _turn(row, "", last_order, unrecovered, hold=hold_of(row))
+
+
+def hold_of(row: Row) -> Hold | None:
+    """Who has the thread of a lease, or that it waits for a person; None if the assistant has it."""
+    if HELD_BY not in row:
+        return None
+    return Hold(_text(row, HELD_BY), _number(row, HELD_MS), _text(row, MATTER))
 
 
 def turn_before(row: Row) -> TurnRow | None:
@@ -69,7 +82,9 @@ def turn_before(row: Row) -> TurnRow | None:
     return _turn(row, "before_", last_order, () if _flag(row, "before_ended") else unrecovered[:-1])
 
 
-def _turn(row: Row, own: str, last_order: int, unrecovered: tuple[str, ...]) -> TurnRow | None:
+def _turn(
+    row: Row, own: str, last_order: int, unrecovered: tuple[str, ...], *, hold: Hold | None = None
+) -> TurnRow | None:
     turn_id = _text(row, own + TURN_ID)
     if not turn_id:
         return None
@@ -80,6 +95,7 @@ def _turn(row: Row, own: str, last_order: int, unrecovered: tuple[str, ...]) -> 
         ended=_flag(row, own + ENDED),
         last_order=last_order,
         unrecovered=unrecovered,
+        hold=hold,
     )
 
 
@@ -109,8 +125,11 @@ def spending_of(row: Row, *, minute: str, day: str) -> Spending:
     return Spending(_number(row, minute), _number(row, day), runs)
 
 
-def over(partition: str, *, last_order: int, ttl_s: int) -> Row:
-    """The lease of an ended turn, with which a thread starts after it is handed over."""
+def over(partition: str, *, last_order: int, ttl_s: int, before: Row) -> Row:
+    """The lease of an ended turn, with which a thread starts after it is handed over. Keeps the hold of the row
+    `before`.
+    """
+    hold = {name: before[name] for name in HOLD if name in before}
     return {
         keys.PARTITION_KEY: rows.text(partition),
         keys.SORT_KEY: rows.text(keys.TURN),
@@ -120,6 +139,7 @@ def over(partition: str, *, last_order: int, ttl_s: int) -> Row:
         STOP: {"BOOL": False},
         ENDED: {"BOOL": True},
         LAST_ORDER: rows.number(last_order),
+        **hold,
     }
 
 

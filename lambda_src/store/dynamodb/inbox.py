@@ -1,0 +1,286 @@
+"""The operators' inbox in DynamoDB: one row per matter in the assistant's partition, and the hold in a thread's lease.
+
+A row in the thread's partition leads to each matter, so that deleting the thread deletes its matters as well. A matter
+that the clock must look at has an `order`, its due time, so that the index lists exactly those.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from chatkit.store import NotFoundError
+
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, keys
+from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.bounds import within_budget
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.table import Key, Put, Row, Update, wire_key
+from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.dynamodb.turns.base import LedgerPart
+from lambda_src.store.dynamodb.turns.leases import TTL_MS
+from lambda_src.store.inbox import (
+    CLOSED_TTL_S,
+    DUE_MATTERS,
+    KINDS,
+    OPEN_TTL_S,
+    PAGE_MATTERS,
+    Kind,
+    Matter,
+    MatterPage,
+    State,
+    handoff_of,
+)
+from lambda_src.store.ports import Hold
+
+KIND = "kind"  # S
+STATE = "state"  # S: open | taken | closed
+OPERATOR = "operator"  # S: who took it, "" if nobody did
+CAUSE = "cause"  # S
+GUEST = "is_guest"  # BOOL: the thread is a guest's
+OPENED_NS = "opened_ns"  # N: nanoseconds since 1970
+CHANGED_MS = "changed_ms"  # N: of the last change of its state, in milliseconds since 1970
+ACCEPTED = "accepted"  # L of S: the events about it that were delivered
+
+_MS = 1_000_000
+_NEW = f"attribute_not_exists(#{keys.PARTITION_KEY})"
+_STORED = f"attribute_exists(#{keys.PARTITION_KEY})"
+
+
+class TableInbox(LedgerPart):
+    """inbox.Inbox, on the table that has the leases."""
+
+    @within_budget
+    async def open_matter(self, matter: Matter) -> bool:
+        """inbox.Inbox. One transaction."""
+        bounds.writable(matter.user_id, matter.thread_id)
+        try:
+            await self._table.transact(*self._opening(matter))
+        except ConditionFailedError:
+            return False
+        return True
+
+    @within_budget
+    async def page(
+        self, assistant: str, *, kind: Kind | None = None, state: State | None = None, after: str | None = None
+    ) -> MatterPage:
+        """inbox.Inbox."""
+        first, last = (kind or KINDS[0]) + "#", (kind or KINDS[-1]) + "#~"
+        partition = keys.inbox_partition(assistant)
+        start = None if after is None else cast("Row", wire_key((partition, after)))
+        page, more = await self._table.between(partition, first, last, start=start)
+        matters: list[Matter] = []
+        for row in page:
+            if not self._is_listed(row, state):
+                continue
+            if len(matters) == PAGE_MATTERS:
+                return MatterPage(matters, matters[-1].id)
+            matters.append(_matter(row, assistant))
+        return MatterPage(matters, None if more is None else more[keys.SORT_KEY]["S"])
+
+    @within_budget
+    async def matters_of(self, thread_id: str, *, context: RequestContext) -> list[Matter]:
+        """inbox.Inbox. Two requests, the second only if there are any."""
+        partition = keys.thread_partition(context.user.id, thread_id)
+        found: list[Key] = []
+        async for page in self._table.pages(partition, prefix=keys.MATTER_PREFIX):
+            found += [rows.matter_key(row) for row in page]
+        stored = await self._table.get_many(found) if found else {}
+        matters = [_matter(row, pk.partition("#")[2]) for (pk, _), row in stored.items() if self._is_listed(row, None)]
+        return sorted(matters, key=lambda matter: matter.id)
+
+    @within_budget
+    async def close_matter(self, matter: Matter, *, operator: str) -> None:
+        """inbox.Inbox."""
+        closed = self._changed(matter, operator=operator, state="closed")
+        try:
+            await self._table.apply(Update(closed.key, closed.expression, closed.values, condition=_STORED))
+        except ConditionFailedError:
+            return
+
+    @within_budget
+    async def due(self, assistant: str, *, now_ms: int) -> list[Matter]:
+        """inbox.Inbox."""
+        listed = await self._table.listed(
+            keys.inbox_partition(assistant), after=None, descending=False, want=DUE_MATTERS, alive=self._is_alive
+        )
+        matters = [_matter(row, assistant) for row in listed]
+        return [matter for matter in matters if matter.due_ms is not None and matter.due_ms <= now_ms]
+
+    @within_budget
+    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
+        """inbox.Inbox. One write."""
+        events = {"L": [] if accepted is None else [rows.text(accepted)]}
+        values: dict[str, Mapping[str, Any]] = {":events": events, ":none": {"L": []}}
+        expression = f"SET #{ACCEPTED} = list_append(if_not_exists(#{ACCEPTED}, :none), :events)"
+        if due_ms is None:
+            expression += f" REMOVE #{keys.ORDER_KEY}"
+        else:
+            expression += f", #{keys.ORDER_KEY} = :order"
+            values[":order"] = rows.text(keys.order_of(due_ms * _MS, matter.id))
+        try:
+            await self._table.update(_key(matter), expression, condition=_STORED, values=values)
+        except ConditionFailedError:
+            return
+
+    @within_budget
+    async def hold(
+        self, matter: Matter, *, turn_id: str, ends_turn: bool, context: RequestContext
+    ) -> Literal["held", "lost"]:
+        """inbox.Inbox. One transaction."""
+        bounds.writable(context.user.id, matter.thread_id, turn_id)
+        key = keys.thread_partition(context.user.id, matter.thread_id), keys.TURN
+        attributes = self._held(matter.operator, matter.id)
+        removed = ""
+        if ends_turn:
+            attributes |= {
+                turn_rows.ENDED: {"BOOL": True},
+                turn_rows.EXPIRES_MS: rows.number(self._now_ms()),
+                turn_rows.LAST_ORDER: rows.number(self._clocks.ahead(key[0])),
+            }
+            removed = f" REMOVE {turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}, #{turn_rows.UNENDED}"
+        lease = Update(
+            key,
+            f"SET {rows.setting(attributes)}{removed}",
+            {**rows.valued(attributes), ":turn_id": rows.text(turn_id)},
+            condition=f"{rows.NOT_DELETED} AND {turn_rows.NOT_HELD} AND #{turn_rows.TURN_ID} = :turn_id",
+        )
+        try:
+            await self._table.transact(lease, *self._opening(matter))
+        except ConditionFailedError as fault:
+            if rows.is_tombstone(fault.old):
+                raise NotFoundError("This thread has been deleted.") from None
+            return "lost"
+        if ends_turn:
+            self._clocks.release(key[0], turn_id)
+        return "held"
+
+    @within_budget
+    async def pass_on(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
+        """inbox.Inbox. One transaction."""
+        bounds.writable(context.user.id, thread_id)
+        attributes = self._held(operator, hold.matter)
+        if operator == hold.operator:
+            del attributes[turn_rows.HELD_MS]
+        state: State = "taken" if operator else "open"
+        lease = f"SET {rows.setting(attributes)}"
+        values = rows.valued(attributes) | {":yes": {"BOOL": True}}
+        condition = f"#{turn_rows.ENDED} = :yes"
+        if context.turn_id is not None:
+            partition = keys.thread_partition(context.user.id, thread_id)
+            self._clocks.hold(partition, context.turn_id, self._clocks.ahead(partition))
+        return await self._change(thread_id, hold, lease, values, condition, (operator, state), context)
+
+    @within_budget
+    async def release(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
+        """inbox.Inbox. One transaction."""
+        bounds.writable(context.user.id, thread_id)
+        partition = keys.thread_partition(context.user.id, thread_id)
+        attributes = {
+            turn_rows.LAST_ORDER: rows.number(self._clocks.ahead(partition)),
+            keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms() + TTL_MS),
+        }
+        removed = ", ".join(f"#{name}" for name in turn_rows.HOLD)
+        lease = f"SET {rows.setting(attributes)} REMOVE {removed}"
+        return await self._change(thread_id, hold, lease, rows.valued(attributes), "", (operator, "closed"), context)
+
+    async def _change(
+        self,
+        thread_id: str,
+        hold: Hold,
+        lease: str,
+        values: Mapping[str, Mapping[str, Any]],
+        condition: str,
+        becomes: tuple[str, State],
+        context: RequestContext,
+    ) -> bool:
+        """Change a lease that has this hold, and its matter; False if it has not."""
+        key = keys.thread_partition(context.user.id, thread_id), keys.TURN
+        conditions = [rows.NOT_DELETED, f"#{turn_rows.HELD_BY} = :was", f"#{turn_rows.MATTER} = :is"]
+        values = {**values, ":was": rows.text(hold.operator), ":is": rows.text(hold.matter)}
+        update = Update(key, lease, values, condition=" AND ".join([*conditions, *([condition] if condition else [])]))
+        matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
+        operator, state = becomes
+        try:
+            await self._table.transact(update, self._changed(matter, operator=operator, state=state))
+        except ConditionFailedError:
+            return False
+        return True
+
+    def _held(self, operator: str, matter_id: str) -> dict[str, Mapping[str, Any]]:
+        """The attributes of a held lease. It is kept as long as its matter, not for a week as other leases are."""
+        return {
+            turn_rows.HELD_BY: rows.text(operator),
+            turn_rows.HELD_MS: rows.number(self._now_ms()),
+            turn_rows.MATTER: rows.text(matter_id),
+            keys.TTL_ATTRIBUTE: self._ttl("open"),
+        }
+
+    def _opening(self, matter: Matter) -> tuple[Put, Put]:
+        """The writes of a new matter: its row, and the row in the thread's partition that leads to it."""
+        pk, sk = _key(matter)
+        lead = {
+            keys.PARTITION_KEY: rows.text(keys.thread_partition(matter.user_id, matter.thread_id)),
+            keys.SORT_KEY: rows.text(keys.matter_sort(matter.occasion)),
+            rows.INBOX: rows.text(pk),
+            rows.MATTER: rows.text(sk),
+            keys.TTL_ATTRIBUTE: self._ttl("open"),
+        }
+        row = {
+            keys.PARTITION_KEY: rows.text(pk),
+            keys.SORT_KEY: rows.text(sk),
+            keys.ORDER_KEY: rows.text(keys.order_of(matter.opened_ns, sk)),
+            OPENED_NS: rows.number(matter.opened_ns),
+            CAUSE: rows.text(matter.cause),
+            GUEST: {"BOOL": matter.is_guest},
+            **self._state_of(matter, matter.operator, "taken" if matter.operator else "open"),
+        }
+        return Put(row, _NEW), Put(lead, _NEW)
+
+    def _changed(self, matter: Matter, *, operator: str, state: State) -> Update:
+        """The write of a matter's new state. Restores a row that has expired before its hold."""
+        attributes = self._state_of(matter, operator, state)
+        once = f"#{OPENED_NS} = if_not_exists(#{OPENED_NS}, :{OPENED_NS})"
+        values = {**rows.valued(attributes), f":{OPENED_NS}": rows.number(matter.opened_ns)}
+        return Update(_key(matter), f"SET {rows.setting(attributes)}, {once}", values)
+
+    def _state_of(self, matter: Matter, operator: str, state: State) -> dict[str, Mapping[str, Any]]:
+        return {
+            KIND: rows.text(matter.kind),
+            rows.USER_ID: rows.text(matter.user_id),
+            rows.THREAD_ID: rows.text(matter.thread_id),
+            OPERATOR: rows.text(operator),
+            STATE: rows.text(state),
+            CHANGED_MS: rows.number(self._now_ms()),
+            keys.TTL_ATTRIBUTE: self._ttl(state),
+        }
+
+    def _ttl(self, state: State) -> Mapping[str, str]:
+        return turn_rows.ttl(self._now_ms() + (CLOSED_TTL_S if state == "closed" else OPEN_TTL_S) * 1000)
+
+    def _is_alive(self, row: Row) -> bool:
+        return not rows.is_expired(row, now_s=self._now_ms() // 1000)
+
+    def _is_listed(self, row: Row, state: State | None) -> bool:
+        return self._is_alive(row) and state in (None, row[STATE]["S"])
+
+
+def _key(matter: Matter) -> Key:
+    return keys.inbox_partition(matter.assistant), matter.id
+
+
+def _matter(row: Row, assistant: str) -> Matter:
+    order = row.get(keys.ORDER_KEY)
+    return Matter(
+        kind=cast("Kind", row[KIND]["S"]),
+        assistant=assistant,
+        user_id=row[rows.USER_ID]["S"],
+        thread_id=row[rows.THREAD_ID]["S"],
+        opened_ns=int(row[OPENED_NS]["N"]),
+        cause=row.get(CAUSE, {}).get("S", ""),
+        is_guest=bool(row.get(GUEST, {}).get("BOOL", False)),
+        state=cast("State", row[STATE]["S"]),
+        operator=row[OPERATOR]["S"],
+        changed_ms=int(row[CHANGED_MS]["N"]),
+        accepted=frozenset(event["S"] for event in row.get(ACCEPTED, {}).get("L", ())),
+        due_ms=None if order is None else keys.arrived_ns(order["S"]) // _MS,
+    )

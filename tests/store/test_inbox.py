@@ -1,0 +1,79 @@
+"""The operators' inbox of each ledger against the contract: in memory, on the strict engine and in moto."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from lambda_src.store import keys
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.inbox import PAGE_MATTERS, Inbox, Matter
+from lambda_src.store.memory.store import MemoryStore
+from tests.store.engine.engine import Engine
+from tests.store.engine.wire import Wire
+from tests.store.inbox_contract import InboxContract
+from tests.store.ledger_case import Processes
+from tests.store.local import START, Local
+from tests.store.model import Inline
+from tests.store.tables import Aws
+
+
+class TestMemory(InboxContract):
+    """MemoryStores that share their rows."""
+
+    @pytest.fixture
+    def processes(self) -> Processes:
+        """Processes without rows."""
+        first = MemoryStore()
+        return Processes(lambda clock: MemoryStore(beside=first, clock=clock))
+
+
+class TestOnTheStrictEngine(InboxContract):
+    """DynamoDBStores on one table of the strict engine."""
+
+    @pytest.fixture
+    def processes(self) -> Processes:
+        """Processes on an empty table."""
+        engine: Any = Engine()
+        return Processes(lambda clock: DynamoDBStore(engine, "table", clock=clock, executor=Inline()))
+
+
+class TestOnMoto(InboxContract):
+    """DynamoDBStores on one table in moto, which the wire makes as strict as AWS."""
+
+    @pytest.fixture
+    def processes(self, aws: Aws, table: str, one_thread: Executor) -> Iterator[Processes]:
+        """Processes on an empty table."""
+        with Wire().on(aws.dynamodb):
+            yield Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock, executor=one_thread))
+
+
+async def test_a_page_of_a_thousand_matters_is_one_query() -> None:
+    local = Local()
+    inbox: Inbox = local.store().ledger.inbox()
+    for number in range(PAGE_MATTERS + 1):
+        await inbox.open_matter(Matter("thumbs-down", "", "ada", "thr_1", START + number, f"msg_{number}"))
+    local.engine.requests.clear()
+    page = await inbox.page("")
+    assert (len(page.matters), local.engine.requests) == (PAGE_MATTERS, ["Query"])
+    rest = await inbox.page("", after=page.after)
+    assert [matter.cause for matter in rest.matters] == [f"msg_{PAGE_MATTERS}"]
+
+
+async def test_a_clock_that_has_nothing_to_do_makes_one_query() -> None:
+    local = Local()
+    local.engine.requests.clear()
+    assert await local.store().ledger.inbox().due("", now_ms=START // 10**6) == []
+    assert local.engine.requests == ["Query"]
+
+
+async def test_rows_of_the_inbox_have_no_content() -> None:
+    local = Local()
+    inbox: Inbox = local.store().ledger.inbox()
+    await inbox.open_matter(Matter("thumbs-down", "", "ada", "thr_1", START, "msg_1"))
+    [row] = [row for key, row in local.engine.rows.items() if key[0] == keys.inbox_partition("")]
+    assert row.keys() == {
+        *("pk", "sk", "order", "expires_at", "kind", "state", "operator", "cause", "is_guest"),
+        *("opened_ns", "changed_ms", "user_id", "thread_id"),
+    }
