@@ -30,6 +30,8 @@ class User:
     `issuer` and `subject` are the `iss` and `sub` of the user's token; use them to look up the user in your own
     services. Both are None for guests. `claims` has those claims of the token that the stage names (`claims` in
     cdk.json). All three are in memory for one request: never stored, never logged, and not part of `repr(user)`.
+
+    `operates` names the assistants at which the user may answer as an operator (docs/operators.md).
     """
 
     id: str
@@ -38,6 +40,7 @@ class User:
     issuer: str | None = field(default=None, repr=False, compare=False)
     subject: str | None = field(default=None, repr=False, compare=False)
     claims: Mapping[str, Claim] = field(default_factory=_no_claims, repr=False, compare=False)
+    operates: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     @property
     def person(self) -> str:
@@ -84,6 +87,8 @@ class Turn:
     `is_counted`: the turn adds to the stage's usage.
     `tools` has the names of the tools that ran, in order; `tool_errors` has their exceptions, which do not end the
     turn, because the model is informed that the tool failed.
+    `offers_people`: the agent may ask for a person, because people answer at this assistant. `wants_person`: it did.
+    `is_held`: the thread waits for a person or has one, so that the message is stored and no model answers it.
     """
 
     id: str
@@ -104,6 +109,9 @@ class Turn:
     is_counted: bool = False
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
+    offers_people: bool = False
+    wants_person: bool = False
+    is_held: bool = False
 
     def is_retried_after(self, error: BaseException | None) -> bool:
         """Whether a retry after this `error` may find the message stored, so that its thread must not be deleted.

@@ -217,6 +217,39 @@ class GuestQuotaSettings:
     turn_tokens: int = _limit(default=GUEST_TURN_TOKENS, least=64)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """The support side: infra/stage/sections.py explains each."""
+
+    claim: str | None = None
+    value: str | None = None
+    assistants: tuple[str, ...] = ("",)
+
+
+def _operators(value: str) -> OperatorSettings:
+    names = tuple(option.name for option in fields(OperatorSettings))
+    try:
+        given = json.loads(value)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ValueError(f'must be a JSON object such as {{"claim": "groups", "value": "support"}}, and is {value!r}')
+    for name in given:
+        if name not in names:
+            raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
+    claim, wanted, assistants = given.get("claim"), given.get("value"), given.get("assistants", [""])
+    if (claim is None) != (wanted is None):
+        raise ValueError("needs claim and value together: which claim, with which value, makes an operator")
+    for name, text in (("claim", claim), ("value", wanted)):
+        if text is not None and not (isinstance(text, str) and text.strip()):
+            raise ValueError(f"is wrong: {name} must be a text, and is {text!r}")
+    if not isinstance(assistants, list) or not assistants or not all(isinstance(name, str) for name in assistants):
+        raise ValueError(
+            'is wrong: assistants must be a list of names, "" for the assistant without one, and is ' + repr(assistants)
+        )
+    return OperatorSettings(claim=claim, value=wanted, assistants=tuple(dict.fromkeys(assistants)))
+
+
 def _json_of(cls: type[QuotaSettings] | type[GuestQuotaSettings]) -> Callable[[str], object]:
     """A parser for a JSON object with the fields of `cls`, which are whole numbers."""
     limits = {limit.name: limit.metadata for limit in fields(cls)}
@@ -285,6 +318,12 @@ class Settings:
         _names,
         "Token claims that tools may read as `context.user.claims`, such as plan,org: docs/how-to/auth.md.",
         default=(),
+    )
+    operators: OperatorSettings | None = _setting(  # noqa: RUF009 - it makes a dataclass field
+        _operators,
+        'Who answers when the assistant cannot, as JSON, such as `{"claim": "groups", "value": "support"}`; without it '
+        "there is no support side: docs/operators.md.",
+        default=None,
     )
     domain_key: str | None = _setting(
         _text,

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from infra.stage.config import StageConfig
-from infra.stage.sections import GuestConfig, PageConfig, QuotaConfig
+from infra.stage.sections import GuestConfig, OperatorsConfig, PageConfig, QuotaConfig
 
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
 TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name; CloudFront's signature uses Authorization
@@ -37,6 +37,7 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_AUTH_SIGN_IN_URL": names.sign_in_url,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
+        "CHAT_OPERATORS": _as_json(config.operators),
         "CHAT_GUEST_SECRET": config.guest_secret_name,
         "CHAT_PAGE": _as_json(config.page),
         "CHAT_QUOTAS": _as_json(config.quotas),
@@ -56,7 +57,7 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _as_json(section: PageConfig | QuotaConfig | GuestConfig | None) -> str | None:
+def _as_json(section: PageConfig | QuotaConfig | GuestConfig | OperatorsConfig | None) -> str | None:
     """The options of a section that are not null, as JSON; None if there are none."""
     options = {} if section is None else {name: value for name, value in asdict(section).items() if value is not None}
     return json.dumps(options) if options else None

@@ -29,6 +29,18 @@ def violated_rules(stage: StageOptions) -> list[str]:
         and stage.auth.issuer is None
         and not stage.auth.public_keys
         and stage.auth.cognito is None,
+        "operators needs auth.issuer, auth.public_keys or auth.cognito: guests are never operators.": (
+            stage.operators is not None
+            and stage.auth.issuer is None
+            and not stage.auth.public_keys
+            and stage.auth.cognito is None
+        ),
+        "operators.claim and operators.value need each other: which claim, with which value, makes an operator.": (
+            stage.operators is not None and (stage.operators.claim is None) != (stage.operators.value is None)
+        ),
+        "operators.claim is missing: only tokens of your own backend (auth.public_keys) name operators without it.": (
+            stage.operators is not None and stage.operators.claim is None and not stage.auth.public_keys
+        ),
         "snapstart cannot be combined with managed_instances: their environments stay warm.": stage.snapstart
         and managed,
         f"memory_mb must be at least {MANAGED_MEMORY_MB} with managed_instances.": managed

@@ -28,6 +28,7 @@ from infra.stage.sections import (
     DomainConfig,
     ManagedInstancesConfig,
     NetworkConfig,
+    OperatorsConfig,
     PageConfig,
     PolicyConfig,
     QuotaConfig,
@@ -98,6 +99,12 @@ class StageOptions:
         "Token claims that tools may read as `context.user.claims`: docs/how-to/auth.md.",
         takes="list of names",
         default=(),
+    )
+    operators: OperatorsConfig | None = option(
+        optional(object_of(OperatorsConfig)),
+        "People who answer when the assistant cannot; null for no support side: docs/operators.md.",
+        takes="object or null",
+        default=None,
     )
     settings: tuple[tuple[str, str], ...] = option(
         settings,

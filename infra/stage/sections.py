@@ -322,6 +322,33 @@ def _reaches(resource: str, service: str, begins: str) -> bool:
     return name.startswith(begins) or (fixed != name and begins.startswith(fixed))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorsConfig:
+    """The support side: people who answer when the assistant cannot (docs/operators.md).
+
+    An operator's token has the `value` in the issuer's `claim`, or `"role": "operator"` if your own backend signs it.
+    """
+
+    claim: str | None = option(
+        optional(matching(r"\S{1,200}", example="groups")),
+        "Claim of the issuer's tokens that makes somebody an operator; null if only your own backend names operators.",
+        takes="name or null; with value",
+        default=None,
+    )
+    value: str | None = option(
+        optional(words(200)),
+        "Value that the claim must have, or must contain if it is a list.",
+        takes="text or null; with claim",
+        default=None,
+    )
+    assistants: tuple[str, ...] = option(
+        list_of(matching(r"([a-z][a-z0-9-]{0,30})?", example='"sales", or ""'), at_least=1, at_most=20),
+        'Assistants at which people answer; "" is the assistant without a name.',
+        takes="list of names",
+        default=("",),
+    )
+
+
 # Settings that come from resources or have an option of their own.
 SET_BY_THE_STACK = frozenset(
     {
@@ -339,6 +366,7 @@ SET_BY_THE_STACK = frozenset(
         "guest_secret",
         "model_key_parameter",
         "models",
+        "operators",
         "origin_secrets",
         "origin_signed",
         "page",

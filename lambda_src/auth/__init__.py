@@ -6,6 +6,7 @@ oidc.py              tokens of an OpenID issuer, whose public keys are downloade
 backend_tokens.py    tokens that the customer's own backend signs; its public keys are a setting
 guest_tokens.py      tokens that this server signs for guests
 guest_access.py      new guests and their daily limits
+operators.py         who may answer in the assistant's place
 account_linking.py   moves a guest's threads to the account that the guest signed in to
 """
 

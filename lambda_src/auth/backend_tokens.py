@@ -11,6 +11,7 @@ import jwt
 
 from lambda_src.auth import jwt_claims
 from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.auth.operators import OperatorRoles
 from lambda_src.context import User
 from lambda_src.errors import AuthError
 
@@ -19,7 +20,10 @@ LONGEST_S = 3600  # tokens are made for each page view; one that is valid for ye
 
 
 class BackendToken:
-    """Accepts JWTs that one of `keys` signed for `audience`. Tools may read the claims named by `claims`."""
+    """Accepts JWTs that one of `keys` signed for `audience`.
+
+    Tools may read the claims named by `claims`; `roles` decides who is an operator.
+    """
 
     def __init__(
         self,
@@ -27,8 +31,10 @@ class BackendToken:
         audience: str,
         *,
         claims: Sequence[str] = (),
+        roles: OperatorRoles | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._roles = roles or OperatorRoles()
         self._keys, self._audience, self._claims, self._now = keys, audience, claims, now
 
     async def __call__(self, authorization: str | None) -> User:
@@ -42,4 +48,5 @@ class BackendToken:
         is_short = claims["exp"] <= self._now() + LONGEST_S + jwt_claims.LEEWAY_S
         if not is_short or not jwt_claims.names(claims.get("aud"), self._audience):
             raise AuthError(jwt_claims.INVALID)
-        return user_of(NAMESPACE, claims["sub"], jwt_claims.chosen(claims, self._claims))
+        chosen = jwt_claims.chosen(claims, self._claims)
+        return user_of(NAMESPACE, claims["sub"], chosen, operates=self._roles.of_backend(claims))

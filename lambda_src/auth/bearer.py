@@ -27,10 +27,12 @@ def bearer(authorization: str | None) -> str:
     return token
 
 
-def user_of(issuer: str, subject: str, claims: Mapping[str, Claim] | None = None) -> User:
-    """The user with this `iss` and `sub`. `claims` are those that tools may read."""
+def user_of(
+    issuer: str, subject: str, claims: Mapping[str, Claim] | None = None, *, operates: frozenset[str] = frozenset()
+) -> User:
+    """The user with this `iss` and `sub`. `claims` are those that tools may read; `operates`: see User."""
     frozen = MappingProxyType(dict(claims or {}))
-    return User(id=user_id_of(issuer, subject), issuer=issuer, subject=subject, claims=frozen)
+    return User(id=user_id_of(issuer, subject), issuer=issuer, subject=subject, claims=frozen, operates=operates)
 
 
 def user_id_of(issuer: str, subject: str) -> str:

@@ -15,6 +15,7 @@ import jwt
 
 from lambda_src.auth import jwt_claims
 from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.auth.operators import OperatorRoles
 from lambda_src.context import User
 from lambda_src.errors import AuthError, SignInUnavailableError, UnknownKeyError
 
@@ -167,7 +168,16 @@ class BearerToken:
     Cognito's access tokens have `client_id` instead of `aud`; its `token_use` tells them from ID tokens.
     """
 
-    def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys, claims: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        *,
+        keys: IssuerKeys,
+        claims: Sequence[str] = (),
+        roles: OperatorRoles | None = None,
+    ) -> None:
+        self._roles = roles or OperatorRoles()
         self._issuer, self._audience, self._keys, self._claims = issuer, audience, keys, claims
         self._has_warned = False
 
@@ -185,7 +195,8 @@ class BearerToken:
         audience = claims.get("client_id") if use == "access" and "aud" not in claims else claims.get("aud")
         if use not in (None, "access") or not jwt_claims.names(audience, self._audience):
             raise AuthError(jwt_claims.INVALID)
-        return user_of(self._issuer, claims["sub"], jwt_claims.chosen(claims, self._claims))
+        chosen = jwt_claims.chosen(claims, self._claims)
+        return user_of(self._issuer, claims["sub"], chosen, operates=self._roles.of_issuer(claims))
 
     def _warn_of_opaque(self, token: str) -> None:
         """Log what to change if this token is no JWT, once in a process because anybody can send such a token."""

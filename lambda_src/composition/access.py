@@ -7,6 +7,7 @@ from functools import partial
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
 from lambda_src.auth.guest_access import Guests
 from lambda_src.auth.jwt_claims import usable
+from lambda_src.auth.operators import OperatorRoles
 from lambda_src.errors import SettingsError
 from lambda_src.http import edge
 from lambda_src.quotas.source_addresses import Callers
@@ -30,18 +31,19 @@ def guest_tokens(
 def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticate:
     """The authenticator of a stage; SettingsError if a public key is unusable. Settings require at least one."""
     authenticators: list[Authenticate] = [] if guests is None else [guests]
-    audience = settings.auth_audience or ""
+    audience, roles = settings.auth_audience or "", OperatorRoles(settings.operators)
     if settings.auth_public_keys is not None:
         keys = usable(settings.auth_public_keys)
         if len(keys) != len(settings.auth_public_keys):
             raise SettingsError(
                 ["CHAT_AUTH_PUBLIC_KEYS must be public JWKs (EdDSA, ES256, RS256), each with its `kid`."]
             )
-        authenticators.append(BackendToken(keys, audience, claims=settings.claims))
+        authenticators.append(BackendToken(keys, audience, claims=settings.claims, roles=roles))
     if settings.auth_issuer is not None:
         issuer_keys = IssuerKeys(settings.auth_issuer)
-        bearer_token = BearerToken(settings.auth_issuer, audience, keys=issuer_keys, claims=settings.claims)
-        authenticators.append(bearer_token)
+        authenticators.append(
+            BearerToken(settings.auth_issuer, audience, keys=issuer_keys, claims=settings.claims, roles=roles)
+        )
     return authenticators[0] if len(authenticators) == 1 else FirstOf(*authenticators)
 
 

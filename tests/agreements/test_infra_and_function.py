@@ -30,7 +30,7 @@ from lambda_src.http import edge
 from lambda_src.http.app import serve
 from lambda_src.http.page import Page
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
-from lambda_src.settings import PREFIX, PageSettings, Settings
+from lambda_src.settings import PREFIX, OperatorSettings, PageSettings, Settings
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory.store import MemoryStore
@@ -87,6 +87,7 @@ EVERY_OPTION: list[dict[str, Any]] = [
     {"models": ["a"], "quotas": {"stage_tokens_per_day": 1}, "thread_retention_days": 1, "model_key_parameter": "/key"},
     {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
     {"claims": ["plan", "org"]},
+    {"operators": {"claim": "groups", "value": "support", "assistants": ["", "sales"]}},
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront-signed"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
@@ -107,6 +108,22 @@ def test_every_stage_option_becomes_known_settings(options: dict[str, Any]) -> N
 
 def test_the_page_has_the_same_defaults_in_the_stage_and_in_the_function() -> None:
     assert asdict(PageConfig()) == asdict(PageSettings())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"claim": "groups", "value": "support"},
+        {"claim": "cognito:groups", "value": "Support team", "assistants": ["", "sales"]},
+    ],
+)
+def test_the_function_reads_the_operators_that_the_stage_names(options: dict[str, Any]) -> None:
+    auth = {"issuer": "https://login.example.org/", "audience": "chat"}
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, "operators": options}}})
+    variables = environment.variables(config, environment.ResourceNames(table="t", bucket="b"))
+    read = Settings.from_env({**variables, "CHAT_AUTH_ISSUER": "https://login.example.org/", "CHAT_AUTH_AUDIENCE": "c"})
+    assert config.operators is not None
+    assert read.operators == OperatorSettings(**asdict(config.operators))
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])
