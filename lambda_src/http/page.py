@@ -212,6 +212,7 @@ def page_of(
         "features": {
             "attachments": settings.bucket is not None,
             "dictation": dictation,
+            "people": settings.operators is not None and "" in settings.operators.assistants,
             "models": list(settings.models),
             "max_image_bytes": min(MAX_IMAGE_BYTES, settings.max_file_bytes),
             "max_file_bytes": settings.max_file_bytes,

@@ -211,6 +211,13 @@ def visitors() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="package")  # so that its thread is gone before other suites run
+def staffed() -> Iterator[str]:
+    """A server with operators: those whose token says so."""
+    with served_in_process(HOSTED | {"CHAT_OPERATORS": "{}"}) as url:
+        yield url
+
+
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
     """A tab in its own context. A script error or a violation of the page's content security policy fails the test."""
@@ -240,15 +247,20 @@ def chat(tab: Page, dev: str) -> ChatPage:
     return ChatPage(tab, dev)
 
 
-def sign_in(tab: Page) -> None:
-    """Sign in a new user as the surrounding site does: with a token in the tab's session storage."""
-    claims = {
+def token_of(**claims: str) -> str:
+    """A token of a new user for an hour."""
+    everybodys = {
         "sub": uuid.uuid4().hex,
         "client_id": "page",
         "exp": int(time.time()) + 3600,
         "marker": MARKERS["token"],
     }
-    token = jwt.encode(claims, "not-looked-at-" * 3)
+    return jwt.encode(everybodys | claims, "not-looked-at-" * 3)
+
+
+def sign_in(tab: Page) -> None:
+    """Sign in a new user as the surrounding site does: with a token in the tab's session storage."""
+    token = token_of()
     tab.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
 
 

@@ -13,6 +13,7 @@ from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
 from lambda_src.auth import FirstOf, GuestTokens
+from lambda_src.auth.operators import OperatorRoles
 from lambda_src.composition.app import Parts
 from lambda_src.context import User
 from lambda_src.errors import AuthError
@@ -20,7 +21,7 @@ from lambda_src.models.demo_model import DemoModel, Output, events_of, message_o
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import Settings
+from lambda_src.settings import OperatorSettings, Settings
 
 PAUSE_S = 0.004
 SLOW_S = 0.06
@@ -101,7 +102,7 @@ async def person(authorization: str | None) -> User:
         raise AuthError("Sign in first.") from None
     if claims.get("client_id") != CLIENT:
         raise AuthError("Sign in first.")
-    return User(id=str(claims["sub"]))
+    return User(id=str(claims["sub"]), operates=OperatorRoles(OperatorSettings()).of_backend(claims))
 
 
 def build_agent() -> Agent[Any]:

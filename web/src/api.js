@@ -41,6 +41,10 @@ export function createApi({ url, session, tokenHeader }) {
     /** The id of the turn that runs in a thread, or null. */
     running: (threadId) => told(() => chat.running(threadId)),
 
+    /** Whether a thread waits for a person or has one, and the request for one. */
+    held: (threadId) => told(() => chat.held(threadId)),
+    askForPerson: (threadId) => told(() => chat.askForPerson(threadId)),
+
     /** The attachment that came of a file; onProgress gets a share of 1. */
     upload: (file, { signal, onProgress }) =>
       told(() => chat.upload(file, { signal, onProgress: (sent, all) => onProgress(sent / (all || 1)) })),

@@ -96,9 +96,20 @@ export function chatClient({
     return resultOf(await fetched(endpoint, { method: "POST", headers, body: JSON.stringify({ type, params }), signal }));
   }
 
+  async function stateOf(threadId, signal) {
+    return resultOf(await send(`${endpoint}/threads/${encodeURIComponent(threadId)}/turn`, { signal }));
+  }
+
   /** @type {ChatClient["running"]} */
-  async function running(threadId, { signal } = {}) {
-    return (await resultOf(await send(`${endpoint}/threads/${encodeURIComponent(threadId)}/turn`, { signal }))).turn_id;
+  const running = async (threadId, { signal } = {}) => (await stateOf(threadId, signal)).turn_id;
+
+  /** @type {ChatClient["held"]} */
+  const held = async (threadId, { signal } = {}) => (await stateOf(threadId, signal)).held ?? null;
+
+  /** @type {ChatClient["askForPerson"]} */
+  async function askForPerson(threadId, { signal } = {}) {
+    const [headers, body] = [{ "content-type": "application/json" }, JSON.stringify({ thread_id: threadId })];
+    return (await resultOf(await send(`${endpoint}/handoff`, { method: "POST", headers, body, signal }))).held;
   }
 
   /** @type {ChatClient["resume"]} */
@@ -123,7 +134,7 @@ export function chatClient({
     return true;
   }
 
-  return { url: endpoint, fetch: fetched, call, stop, upload: uploadsOf(call, XMLHttpRequest), running, resume, follow };
+  return { url: endpoint, fetch: fetched, call, stop, upload: uploadsOf(call, XMLHttpRequest), running, held, askForPerson, resume, follow };
 }
 
 function typeOf(body) {

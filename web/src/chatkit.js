@@ -4,6 +4,7 @@ import { brandOf, lighter } from "./brand.js";
 import { chatClient } from "./chat-client.js";
 import { h } from "./dom.js";
 import { TOOLS } from "./forms.js";
+import { peopleLine, watchHeld } from "./people.js";
 import { setTheme, theme } from "./theme.js";
 
 const SCRIPT = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js";
@@ -37,6 +38,7 @@ export async function serveChatKit({ config, session, host, app }) {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
     if (host) host.thread = detail.threadId;
   });
+  if (config.features.people) bar.append(watchedBy(element, chat, say));
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {
     if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded during an answer
     if (host) host.isAnswering = false;
@@ -65,6 +67,22 @@ export async function serveChatKit({ config, session, host, app }) {
   element.remove();
   app.hidden = false;
   return why;
+}
+
+/** The line with the button that asks for a person; shows what people write in a thread that one of them has. */
+function watchedBy(element, chat, say) {
+  let [opened, watched] = [null, null];
+  const line = peopleLine(() => chat.askForPerson(opened).then(() => watched.now(), (error) => say(error.message)));
+  element.addEventListener("chatkit.thread.change", ({ detail }) => {
+    watched?.stop();
+    opened = detail.threadId;
+    line.draw(null, opened);
+    if (!opened) return;
+    const refresh = () => element.fetchUpdates().then(() => false);
+    watched = watchHeld({ held: () => chat.held(opened), refresh, show: (held) => line.draw(held, opened) });
+  });
+  element.addEventListener("chatkit.response.end", () => watched?.now()); // the agent may have asked for a person
+  return line;
 }
 
 /** Whether the component loads in time. */

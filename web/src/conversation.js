@@ -14,6 +14,7 @@ export class Conversation extends EventTarget {
   running = null; // { stop } of the turn that is being read
   progress = null; // ChatKit's progress_update of that turn
   problem = null; // { error, again } of the last turn: `again` retries it
+  held = null; // "waiting" for a person, or "person" while one has the thread
   before = null; // the cursor of earlier items, if there are any
 
   #api;
@@ -53,6 +54,18 @@ export class Conversation extends EventTarget {
     const page = await this.#api.call("items.list", { thread_id: this.id, limit: PAGE, order: "desc", after });
     this.before = page.has_more ? page.after : null;
     return page.data.reverse();
+  }
+
+  /** Add items that somebody else has written. */
+  receive(items) { for (const item of items) this.#fold({ type: "thread.item.done", item }); }
+
+  /** Who has the thread; what is stored about it may have changed when the assistant has it again. */
+  async hold(held) {
+    const was = this.held;
+    this.#set({ held });
+    if (!was || held) return;
+    const { items, ...thread } = await this.#api.call("threads.get_by_id", { thread_id: this.id });
+    this.#set({ thread });
   }
 
   /** Say something. `attachments` are ChatKit's, uploaded already; `options` are its inference options, such as `model`. */
@@ -148,7 +161,7 @@ export class Conversation extends EventTarget {
       this.items.clear();
       await this.load();
       const last = [...this.items.values()].at(-1);
-      if (!this.running && last?.type === "user_message") await this.retry(last);
+      if (!this.running && !this.held && last?.type === "user_message") await this.retry(last);
     } catch (error) {
       this.fail(error, () => this.reload());
     }

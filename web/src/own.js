@@ -7,6 +7,7 @@ import { h, icon, iconButton } from "./dom.js";
 import { wordsOf } from "./fold.js";
 import { markdown } from "./tasks.js";
 import "./messages.js";
+import { newsOf, peopleLine, watchHeld } from "./people.js";
 import { showPicturesOf } from "./pictures.js";
 import { followEnd } from "./scroll.js";
 import { onSystemTheme, setTheme, theme } from "./theme.js";
@@ -59,6 +60,7 @@ class ChatApp extends HTMLElement {
     this.threads = h("chat-threads");
     this.messages = h("chat-messages");
     this.composer = h("chat-composer");
+    this.people = peopleLine(() => this.#askForPerson());
     this.notices = h("div.notices");
     this.heading = h("h1");
     this.announcer = h("div.unseen", { role: "status", "aria-live": "polite" });
@@ -76,7 +78,7 @@ class ChatApp extends HTMLElement {
       this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
       h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null)),
         this.host && iconButton("close", "Close the chat", () => this.host.close(), { id: "close" })),
-        this.view, h("div.below", {}, this.jump, this.composer, footnoteOf(brand))),
+        this.view, h("div.below", {}, this.jump, this.people, this.composer, footnoteOf(brand))),
       this.announcer);
     this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
     this.threads.addEventListener("open", ({ detail }) => this.#go(detail.thread?.id ?? null));
@@ -175,6 +177,7 @@ class ChatApp extends HTMLElement {
     if (this.host) this.host.thread = id;
     if (id && !known) this.view.setAttribute("aria-busy", "true");
     else this.view.removeAttribute("aria-busy");
+    this.#watch(now);
     this.#state();
     this.#inviteIn();
     this.composer.ready(); // signing in may have taken a while
@@ -196,6 +199,24 @@ class ChatApp extends HTMLElement {
   }
   #unlisten = null;
 
+  /** Show what people write in a thread that one of them has. */
+  #watch(now) {
+    this.watched?.stop();
+    if (!this.config.features.people) return;
+    const refresh = newsOf(this.api, now);
+    this.watched = watchHeld({ held: () => (now.id && !now.running ? this.api.held(now.id) : now.held), refresh, show: (held) => now.hold(held) });
+  }
+
+  async #askForPerson() {
+    const { now } = this;
+    try {
+      await now.hold(await this.api.askForPerson(now.id));
+      this.watched.now();
+    } catch (error) {
+      this.#notice({ level: "warning", message: error.message });
+    }
+  }
+
   #say({ text, attachments, options }) {
     const { now } = this;
     this.notices.replaceChildren();
@@ -207,6 +228,7 @@ class ChatApp extends HTMLElement {
   #saved(conversation) {
     const { thread, running } = conversation;
     if (!thread) return;
+    if (!running && conversation === this.now) this.watched?.now(); // the agent may have asked for a person
     if (running) this.#open.set(thread.id, conversation);
     else this.#open.delete(thread.id);
     this.threads.keep(thread);
@@ -231,6 +253,7 @@ class ChatApp extends HTMLElement {
     this.composer.closed = !this.session.isSignedIn ? "You are not signed in."
       : type === "active" ? null : reason || "This chat is closed.";
     this.empty.hidden = Boolean(now.id || now.items.size);
+    this.people.draw(now.held, this.config.features.people && now.id && type === "active" && !now.running);
     this.#announce(now);
     this.#problem(now);
   }
