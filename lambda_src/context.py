@@ -31,7 +31,7 @@ class User:
     services. Both are None for guests. `claims` has those claims of the token that the stage names (`claims` in
     cdk.json). All three are in memory for one request: never stored, never logged, and not part of `repr(user)`.
 
-    `operates` names the assistants at which the user may answer as an operator (docs/operators.md).
+    `operates` names the assistants at which the user may answer as an operator (docs/how-to/operators.md).
     """
 
     id: str

@@ -322,7 +322,7 @@ class Settings:
     operators: OperatorSettings | None = _setting(  # noqa: RUF009 - it makes a dataclass field
         _operators,
         'Who answers when the assistant cannot, as JSON, such as `{"claim": "groups", "value": "support"}`; without it '
-        "there is no support side: docs/operators.md.",
+        "there is no support side: docs/how-to/operators.md.",
         default=None,
     )
     domain_key: str | None = _setting(

@@ -102,7 +102,7 @@ class StageOptions:
     )
     operators: OperatorsConfig | None = option(
         optional(object_of(OperatorsConfig)),
-        "People who answer when the assistant cannot; null for no support side: docs/operators.md.",
+        "People who answer when the assistant cannot; null for no support side: docs/how-to/operators.md.",
         takes="object or null",
         default=None,
     )

@@ -324,7 +324,7 @@ def _reaches(resource: str, service: str, begins: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorsConfig:
-    """The support side: people who answer when the assistant cannot (docs/operators.md).
+    """The support side: people who answer when the assistant cannot (docs/how-to/operators.md).
 
     An operator's token has the `value` in the issuer's `claim`, or `"role": "operator"` if your own backend signs it.
     """

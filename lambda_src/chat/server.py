@@ -18,6 +18,7 @@ from chatkit.types import (
     FeedbackKind,
     HiddenContextItem,
     NonStreamingReq,
+    NoticeEvent,
     StreamingReq,
     StreamOptionsEvent,
     SyncCustomActionResponse,
@@ -40,7 +41,7 @@ from pydantic import BaseModel, TypeAdapter
 from lambda_src import chatkit_json
 from lambda_src.chat import store_requests
 from lambda_src.context import RequestContext
-from lambda_src.errors import ChatError, ConflictError, RequestError
+from lambda_src.errors import ChatError, ConflictError, QuotaError, RequestError
 from lambda_src.models.transcription import DICTATION_MODEL, Transcribe
 from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_quota import Quotas
@@ -57,9 +58,15 @@ from lambda_src.store.usage import Usage
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
+    from lambda_src.support.desk import Desk
 
 REMOVE_BATCH = 25  # concurrent deletes; half of a process's connections
 DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes directly to bytes
+HANDED_OFF = NoticeEvent(
+    level="info",
+    title="A person will answer",
+    message="Somebody from the team has been asked to join. You can go on writing here.",
+)
 RETRY_WINDOW = timedelta(minutes=16)  # as long as a turn can be resumed; after that the same key is a new message
 
 log = logging.getLogger(__name__)
@@ -70,7 +77,8 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
     title is the beginning of its first message. With `new_threads`, a new thread is stored together with its message;
-    without, `store` stores them one by one. `quotas` counts what dictation uses.
+    without, `store` stores them one by one. `quotas` counts what dictation uses. With `desk`, people answer where the
+    assistant cannot.
     """
 
     def __init__(
@@ -85,8 +93,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
         quotas: Quotas | None = None,
+        desk: "Desk | None" = None,
     ) -> None:
         super().__init__(store)
+        self._desk = desk
         self._dispatcher = dispatcher
         self.feedback = feedback
         self._new_threads = new_threads
@@ -122,10 +132,16 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> AsyncIterator[ThreadStreamEvent]:
         """The events of an answer. Without a message, continues the run with the result of a client tool or a form.
 
+        None in a thread that waits for a person or has one. An agent that asked for a person gets one here.
         Errors of the model, the agent and the store are raised as CustomStreamError or StreamError with a message for
         the user.
         """
         naming: titles.Naming | None = None
+        turn, desk = context.turn, self._desk
+        if turn is not None:
+            if turn.is_held:
+                return
+            turn.offers_people = desk is not None and context.user.assistant in desk.assistants
         try:
             await self._dispatcher.ensure_initialized()
             if input_user_message is not None and not thread.title:
@@ -136,15 +152,29 @@ class ChatServer(ChatKitServer[RequestContext]):
                     yield event
                     if naming is not None:
                         await naming.use_what_has_come()
+            if desk is not None and turn is not None and turn.wants_person:
+                yield await self._handed_off(desk, thread, turn.id, context)
             if naming is not None:
                 await naming.finish()
         except Exception as error:
             if naming is not None:
                 await naming.use_what_has_come()  # a run that fails at once has not named its thread yet
+            if desk is not None and not isinstance(error, BaseStreamError):
+                await desk.note_failure(thread.id, error, context)
             raise stream_error(error) from error
         finally:
             if naming is not None:
                 await naming.cancel()
+
+    async def _handed_off(
+        self, desk: "Desk", thread: ThreadMetadata, turn_id: str, context: RequestContext
+    ) -> NoticeEvent:
+        """Make the thread wait for a person, and return what the user is shown."""
+        try:
+            await desk.ask(thread.id, context, turn_id=turn_id)
+        except (QuotaError, ConflictError) as refused:
+            return NoticeEvent(level="warning", title="No person was asked", message=str(refused))
+        return HANDED_OFF
 
     def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
@@ -360,6 +390,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> None:
         """See store_requests.add_feedback."""
         await store_requests.add_feedback(self.feedback, thread_id, item_ids, feedback, context)
+        if self._desk is not None and feedback == "negative":
+            await self._desk.note_thumbs_down(thread_id, item_ids, context)
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:
         """The recording as text. RequestError if dictation is not set up, UnavailableError if the model is down."""

@@ -7,6 +7,7 @@ Agents SDK, and in a cold function a list of threads would wait two seconds for 
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chatkit.store import Store
 from chatkit.types import (
@@ -36,6 +37,9 @@ from lambda_src.context import RequestContext
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.ports import FeedbackStore
 
+if TYPE_CHECKING:
+    from lambda_src.support.desk import Desk
+
 PAGE_SIZE = 20  # ChatKit's default if the client sends no limit
 
 log = logging.getLogger(__name__)
@@ -45,13 +49,14 @@ log = logging.getLogger(__name__)
 class StoreRequests:
     """Answers requests from one store. Without `files`, leaves the two operations on attachments to the server.
 
-    `quotas` counts thumbs, if the stage counts its usage.
+    `quotas` counts thumbs, if the stage counts its usage. `desk` learns of negative feedback, if the stage has operators.
     """
 
     store: Store[RequestContext]
     feedback: FeedbackStore
     files: Files | None = None
     quotas: Quotas | None = None
+    desk: "Desk | None" = None
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes | None:
         """The encoded response; None if the request needs the agent or the model. NotFoundError from the store."""
@@ -60,7 +65,7 @@ class StoreRequests:
                 threads = await self.store.load_threads(
                     limit=params.limit or PAGE_SIZE, after=params.after, order=params.order, context=context
                 )
-                data = [_without_items(thread) for thread in threads.data]
+                data = [without_items(thread) for thread in threads.data]
                 return chatkit_json.encoded(Page(has_more=threads.has_more, after=threads.after, data=data))
             case ThreadsGetByIdReq(params=params):
                 thread, items = await asyncio.gather(
@@ -69,7 +74,7 @@ class StoreRequests:
                         params.thread_id, after=None, limit=PAGE_SIZE, order="asc", context=context
                     ),
                 )
-                return chatkit_json.encoded(_without_items(thread).model_copy(update={"items": _visible(items)}))
+                return chatkit_json.encoded(without_items(thread).model_copy(update={"items": visible(items)}))
             case ItemsListReq(params=params):
                 items = await self.store.load_thread_items(
                     params.thread_id,
@@ -78,12 +83,12 @@ class StoreRequests:
                     after=params.after,
                     context=context,
                 )
-                return chatkit_json.encoded(_visible(items))
+                return chatkit_json.encoded(visible(items))
             case ThreadsUpdateReq(params=params):
                 thread = await self.store.load_thread(params.thread_id, context=context)
                 thread.title = params.title
                 await self.store.save_thread(thread, context=context)
-                return chatkit_json.encoded(_without_items(thread))
+                return chatkit_json.encoded(without_items(thread))
             case ThreadsDeleteReq(params=params):
                 await self.store.delete_thread(params.thread_id, context=context)
                 return b"{}"
@@ -91,6 +96,8 @@ class StoreRequests:
                 sources = await add_feedback(self.feedback, params.thread_id, params.item_ids, params.kind, context)
                 if self.quotas is not None:
                     await self.quotas.rated(context, params.kind, sources)
+                if self.desk is not None and params.kind == "negative":
+                    await self.desk.note_thumbs_down(params.thread_id, params.item_ids, context)
                 return b"{}"
             case AttachmentsCreateReq(params=announced) if self.files is not None:
                 attachment = await self.files.create_attachment(announced, context)
@@ -124,7 +131,7 @@ async def add_feedback(
     return sources
 
 
-def _without_items(thread: ThreadMetadata) -> Thread:
+def without_items(thread: ThreadMetadata) -> Thread:
     """A thread as clients see it: without items and without metadata."""
     return Thread(
         id=thread.id,
@@ -136,7 +143,7 @@ def _without_items(thread: ThreadMetadata) -> Thread:
     )
 
 
-def _visible(items: Page[ThreadItem]) -> Page[ThreadItem]:
+def visible(items: Page[ThreadItem]) -> Page[ThreadItem]:
     """The page without hidden items; its cursor may still be one of them."""
     items.data = [item for item in items.data if not isinstance(item, HiddenContextItem | SDKHiddenContextItem)]
     return items

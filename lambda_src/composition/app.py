@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from starlette.types import ASGIApp
+
 from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.auth.account_linking import AccountLinking
@@ -22,6 +24,7 @@ from lambda_src.composition.stores import (
     build_callers,
     build_counters,
     build_files,
+    build_inbox,
     build_new_threads,
     build_store,
     build_usage,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 
     from lambda_src.chat.server import ChatServer
     from lambda_src.composition.stores import ChatStore
+    from lambda_src.support.desk import Desk
 
 AWS = Clients()
 Clock = Callable[[], int]
@@ -107,6 +111,30 @@ def _joined(
     dictation = parts.transcribe is not None
     usage = build_usage(settings, store, clock=clock)
     callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
+    urls = None if files is None else PresignedUrls(files)
+
+    def quotas_of(settings: Settings) -> Quotas:
+        return Quotas(ledger, counters, settings, usage=usage, clock=clock)
+
+    def turns_of(quotas: Quotas) -> Turns:
+        services = TurnServices(
+            ledger,
+            AnswerStore(store),
+            clock=lambda: clock() // 1_000_000,
+            quotas=quotas,
+            urls=urls,
+            has_operators=settings.operators is not None,
+        )
+        return Turns(services)
+
+    quotas = quotas_of(settings)
+    turns = turns_of(quotas)
+    desk: Desk | None = None
+    if settings.operators is not None and (inbox := build_inbox(settings, ledger)) is not None:
+        from lambda_src.support import desk as support  # noqa: PLC0415 - only what is chosen is loaded
+
+        assistants = settings.operators.assistants
+        desk = support.Desk(store, inbox, turns, counters, assistants=assistants, clock=clock)
 
     def late_server(
         settings: Settings, build_agent: BuildAgent, build_actions: BuildActions, quotas: Quotas
@@ -129,21 +157,14 @@ def _joined(
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
                 quotas=quotas,
+                desk=desk,
             )
 
         checks = Checks(store, settings, files, dictation=dictation, screening=screening)
         load = partial(without_collector, load_server)
         return LazyChatServer(
-            load, dispatcher.prepare, checks=checks, store_requests=StoreRequests(store, store, files, quotas)
+            load, dispatcher.prepare, checks=checks, store_requests=StoreRequests(store, store, files, quotas, desk)
         )
-
-    def quotas_of(settings: Settings) -> Quotas:
-        return Quotas(ledger, counters, settings, usage=usage, clock=clock)
-
-    def turns_of(quotas: Quotas) -> Turns:
-        urls = None if files is None else PresignedUrls(files)
-        around = TurnServices(ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, urls=urls)
-        return Turns(around)
 
     def open_named(assistant: Assistant) -> AssistantEndpoint:
         own = assistant.settings(settings)
@@ -151,8 +172,7 @@ def _joined(
         server = late_server(own, assistant.build_agent, lambda: assistant.actions, quotas)
         return AssistantEndpoint(server, turns_of(quotas))
 
-    quotas = quotas_of(settings)
-    server, turns = late_server(settings, parts.build_agent, parts.build_actions, quotas), turns_of(quotas)
+    server = late_server(settings, parts.build_agent, parts.build_actions, quotas)
     account_linking = None if parts.guest_tokens is None else AccountLinking(store, turns, files=files)
     app = create_app(
         AssistantEndpoint(server, turns),
@@ -167,8 +187,24 @@ def _joined(
         account_linking=account_linking,
         prewarm=prewarming(server) if is_on("prewarm") else None,
         callers=callers,
+        desk=desk,
+        operator_routes=None if desk is None else operator_routes(settings, desk, parts, urls),
     )
     return app, account_linking
+
+
+def operator_routes(settings: Settings, desk: "Desk", parts: Parts, urls: PresignedUrls | None) -> ASGIApp:
+    """The routes under /operator."""
+    from lambda_src.http.operator_routes import OperatorRoutes  # noqa: PLC0415 - only what is chosen is loaded
+
+    return OperatorRoutes(
+        desk,
+        authenticate=parts.authenticate,
+        token_header=settings.token_header,
+        max_body_bytes=settings.max_body_bytes,
+        message_chars=settings.message_chars,
+        urls=urls,
+    )
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:

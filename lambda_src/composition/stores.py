@@ -19,6 +19,7 @@ from lambda_src.store.usage import MemoryUsage, UsageRows
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
     from lambda_src.store.dynamodb import DynamoDBStore
+    from lambda_src.store.inbox import Inbox
     from lambda_src.store.memory.store import MemoryStore
     from lambda_src.store.postgres import PostgresStore
 
@@ -104,6 +105,17 @@ def build_new_threads(settings: Settings, store: "ChatStore", ledger: TurnLedger
 
     assert isinstance(store, DynamoDBStore)
     return store if ledger is store.ledger else None
+
+
+def build_inbox(settings: Settings, ledger: TurnLedger) -> "Inbox | None":
+    """The operators' inbox, where the turns are kept. None if the stage has no operators: nothing is imported."""
+    if settings.operators is None:
+        return None
+    from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.store.memory.ledger import MemoryLedger  # noqa: PLC0415 - as above
+
+    assert isinstance(ledger, DynamoDBLedger | MemoryLedger), "each of our ledgers has an inbox"
+    return ledger.inbox()
 
 
 def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Counters:

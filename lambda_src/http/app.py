@@ -6,6 +6,7 @@ request id is in the header x-request-id only, so another user's thread and a mi
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from chatkit.store import NotFoundError
 from fastapi import Depends, FastAPI, Request, Response, params
@@ -40,6 +41,9 @@ from lambda_src.observability.metrics import UNKNOWN_KEY
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
 from lambda_src.store.ports import Sweeps
 
+if TYPE_CHECKING:
+    from lambda_src.support.desk import Desk
+
 Prewarm = Callable[[], Awaitable[None]]
 
 MISSING = "There is no such thread, item or attachment."  # the same if it is another user's
@@ -60,12 +64,15 @@ def create_app(
     account_linking: AccountLinking | None = None,
     prewarm: Prewarm | None = None,
     callers: Callers | None = None,
+    desk: "Desk | None" = None,
+    operator_routes: ASGIApp | None = None,
 ) -> "ChatApp":
     """The ASGI app: POST /chatkit and its other routes (chat_routes.py), GET /chat/health, and the routes of `page`.
 
     `endpoint` belongs to the default assistant, `named` to the others. `middleware` runs before every route, the
     outermost first. The bearer token is in `token_header`. `prewarm` runs before the first request. `callers` hashes
-    addresses for the log; the default uses a key of this app alone.
+    addresses for the log; the default uses a key of this app alone. With `desk`, users may ask for a person, and
+    `operator_routes` answers under /operator.
     """
 
     async def within_limits(request: Request) -> None:
@@ -86,6 +93,7 @@ def create_app(
         callers=callers,
         guests=guests,
         account_linking=account_linking,
+        desk=desk,
     )
     allow_head(chat.routes)
     app.include_router(chat, prefix="/chatkit")
@@ -108,6 +116,9 @@ def create_app(
     async def health() -> JSONResponse:
         return JSONResponse({"status": "healthy", "service": "chat"})
 
+    if operator_routes is not None:
+        # Not "/operator/{...}": the router would redirect /operator there, and so tell everybody that it exists.
+        app.router.routes.append(Route("/operator{path:path}", operator_routes))
     if page is not None:
         serve(app, page)
     allow_head(app.routes)

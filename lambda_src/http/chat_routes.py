@@ -3,12 +3,13 @@
 Knows HTTP, turns and the server. Authentication is in auth/, and app.py turns errors into responses.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from chatkit.types import (
     AttachmentsCreateReq,
@@ -33,16 +34,20 @@ from lambda_src.context import RequestContext, User
 from lambda_src.errors import RequestError
 from lambda_src.http import multipart, request_limits, request_parsing
 from lambda_src.http.request_log import TurnLog
+from lambda_src.http.request_parsing import TURN_HEADER
 from lambda_src.models import transcription
 from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.kept_message import KeptMessage
 from lambda_src.turns.lifecycle import Attached, TurnStream
 from lambda_src.turns.turn_task import RunningTurn
 
+if TYPE_CHECKING:
+    from lambda_src.support.desk import Desk
+
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # proxies must neither buffer nor compress a stream
 EVENT_STREAM = "text/event-stream"
-TURN_HEADER = "x-chat-turn"
 
 
 def chat_router(
@@ -56,8 +61,11 @@ def chat_router(
     callers: Callers,
     guests: Guests | None = None,
     account_linking: AccountLinking | None = None,
+    desk: "Desk | None" = None,
 ) -> APIRouter:
-    """The routes. The path parameter `assistant` is the assistant's name, if it has one."""
+    """The routes. The path parameter `assistant` is the assistant's name, if it has one. With `desk`, users may ask for
+    a person.
+    """
     router = APIRouter()
 
     async def current_context(request: Request) -> RequestContext:
@@ -111,7 +119,9 @@ def chat_router(
                 about, check, partial(endpoint.server.events, chatkit_request, context), context=context
             )
             turn_log = TurnLog(
-                request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user
+                request.scope,
+                context.turn if isinstance(turn, RunningTurn | KeptMessage) else None,
+                user=context.user,
             )
             return await turn_response(turn, seen=seen if turn_id or seen else None, turn_log=turn_log)
         await endpoint.server.check(chatkit_request, context)
@@ -144,7 +154,13 @@ def chat_router(
 
     @router.get("/threads/{thread_id}/turn")
     async def running(request: Request, context: Context, endpoint: Endpoint) -> JSONResponse:
-        return JSONResponse({"turn_id": await endpoint.turns.running_in(request.path_params["thread_id"], context)})
+        thread_id = request.path_params["thread_id"]
+        if desk is None:
+            return JSONResponse({"turn_id": await endpoint.turns.running_in(thread_id, context)})
+        turn_id, hold = await asyncio.gather(
+            endpoint.turns.running_in(thread_id, context), desk.hold_of(thread_id, context)
+        )
+        return JSONResponse({"turn_id": turn_id, "held": None if hold is None else hold.state})
 
     @router.post("/upload")
     async def upload(request: Request, context: Context, endpoint: Endpoint) -> Response:
@@ -152,6 +168,16 @@ def chat_router(
         async with multipart.received(request) as file:
             await endpoint.server.check(AttachmentsCreateReq(params=file.announced), context)
             return Response(await endpoint.server.upload(file, context), media_type="application/json")
+
+    if desk is not None:
+
+        @router.post("/handoff")
+        async def handoff(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
+            thread_id = request_parsing.parse_handoff(body).thread_id
+            if context.user.assistant not in desk.assistants:
+                raise RequestError("Nobody answers at this assistant in person.")
+            hold = await desk.ask(thread_id, context)
+            return JSONResponse({"held": hold.state})
 
     if guests is not None and account_linking is not None:
 

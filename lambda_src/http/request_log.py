@@ -105,6 +105,9 @@ class TurnLog:
         if self._turn is None:
             log.info("turn_followed", extra=self._fields)
             return
+        if self._turn.is_held:  # a person answers it
+            log.info("message_kept", extra=self._fields)
+            return
         tokens = {name: getattr(self._turn, name) for name in ("tokens_in", "tokens_cached", "tokens_out", "model")}
         more = {"kind": self._turn.end_reason or "whole", "by_model": self._turn.is_counted}
         log.info("turn", extra=self._fields | tokens | more)

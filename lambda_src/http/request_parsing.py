@@ -21,13 +21,16 @@ from starlette.requests import Request
 
 from lambda_src.errors import RequestError
 from lambda_src.http import request_limits
+from lambda_src.runs import approvals
 
 MAX_FAULTS = 3  # in one message: enough to fix a body, short enough to display
 FAULT_CHARS = 200  # of the text of each fault
 
+TURN_HEADER = "x-chat-turn"
 TURN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 TAG_DATA = ("input_tag", "data")  # how the location of a fault ends if a tag has no data
 EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
+AUTHOR = re.compile(r"(?!\s)(?:[^\W_]|[ .'\u2019-]|[\u0300-\u036f]){1,40}(?<!\s)")
 
 
 _requests: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
@@ -145,6 +148,58 @@ class Guest(BaseModel):
     """The body of POST /auth/guest, which may be empty: the CAPTCHA's token."""
 
     captcha: str = ""
+
+
+class HandoffRequest(BaseModel):
+    """The body of POST /chatkit/handoff: the thread in which the user wants a person."""
+
+    model_config = ConfigDict(extra="forbid")
+    thread_id: str
+
+
+class Take(BaseModel):
+    """The body of POST /operator/threads/{user}/{thread}/take, which may be empty: the matter that is the reason."""
+
+    model_config = ConfigDict(extra="forbid")
+    matter: str | None = None
+
+
+class OperatorMessage(BaseModel):
+    """The body of POST /operator/threads/{user}/{thread}/messages: Markdown, and the name that the user is shown."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str
+    author: str = "Support"
+
+
+def parse_handoff(body: bytes) -> HandoffRequest:
+    """The body of POST /chatkit/handoff; RequestError if it is malformed."""
+    try:
+        return HandoffRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
+def parse_take(body: bytes) -> Take:
+    """The body of a take; RequestError if it is malformed."""
+    try:
+        return Take.model_validate_json(body) if body else Take()
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
+def parse_operator_message(body: bytes) -> OperatorMessage:
+    """The body of an operator's message; RequestError if it is malformed, or if its author is no plain name."""
+    try:
+        message = OperatorMessage.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+    if not message.text.strip():
+        raise RequestError("text is empty.")
+    author = message.author
+    if not AUTHOR.fullmatch(author) or approvals.visible(author) != author:
+        raise RequestError("author must be a name of at most 40 letters, digits, spaces, periods, apostrophes and -.")
+    return message
 
 
 def parse_guest(body: bytes) -> Guest:

@@ -78,6 +78,8 @@ METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
     "tool_server_failed": lambda _: iter([_of_kind("ToolErrors", "server")]),
     "hook_failed": lambda _: iter([_of_kind("ToolErrors", "hook")]),
     "feedback": lambda fields: iter([_of_kind("Feedback", fields.get("kind"), fields.get("items", 1))]),
+    "operator_access": lambda _: iter([Metric("OperatorAccesses", 1)]),
+    "handoff_requested": lambda _: iter([Metric("Handoffs", 1)]),
     "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
     "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
 }

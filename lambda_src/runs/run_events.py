@@ -67,6 +67,7 @@ class Watching(Metered):
     def __init__(self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int) -> None:
         super().__init__(turn, output_tokens=output_tokens)
         self._thread, self._noted = thread, turn
+        self.run: RunResultStreaming | None = None  # set once it has begun
         self.watched |= NAMING_THE_MODEL
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
@@ -80,6 +81,13 @@ class Watching(Metered):
         """The SDK's hook."""
         if self._noted is not None:
             self._noted.tools.append(tool.name)
+
+    async def on_tool_end(
+        self, context: RunContextWrapper[Any], agent: AgentBase[Any], tool: Tool, result: object
+    ) -> None:
+        """The SDK's hook. Once the agent has asked for a person, the run ends after its tools, without the model."""
+        if self._noted is not None and self._noted.wants_person and self.run is not None:
+            self.run.cancel(mode="after_turn")
 
     async def on_handoff(
         self, context: RunContextWrapper[Any], from_agent: AgentBase[Any], to_agent: AgentBase[Any]
@@ -105,6 +113,7 @@ class RunEvents:
         store: Store[RequestContext],
     ) -> None:
         self._run, self._watching, self._agent_context, self._until = run, watching, agent_context, until
+        watching.run = run
         images = self._converter = ResponseStreamConverter() if files is None else self._kept_images(files, store)
         renamed = {"renamed": images.renamed} if isinstance(images, KeptImages) else {}
         self._answer = Answer(agent_context.thread.id, mint=self._mint, **renamed)
@@ -151,6 +160,8 @@ class RunEvents:
                 item_id, thread = self._agent_context.generate_id("message"), self._agent_context.thread
                 for item in approvals.asked(self._run, until=self._until, item_id=item_id, thread=thread):
                     yield ThreadItemDoneEvent(item=item)
+            case None if self._wants_person:
+                pass  # a notice follows
             case None:
                 _check_whole(self._answer)
             case ModelRefusalError() if not self._answer.is_cut:
@@ -162,6 +173,11 @@ class RunEvents:
                 yield NoticeEvent(level="warning", title="Stopped here", message=str(failure))
             case _:
                 raise failure
+
+    @property
+    def _wants_person(self) -> bool:
+        turn = self._agent_context.request_context.turn
+        return turn is not None and turn.wants_person
 
     def _cut_events(self, cut: CutError) -> Iterator[ThreadStreamEvent]:
         """The end of an answer that the vendor cut: its text, a note for the model, and a notice for the user."""

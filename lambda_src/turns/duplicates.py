@@ -31,7 +31,8 @@ UNBEGUN_S = 10  # how long a request may take to begin its turn; after that anot
 SAME_BODY_S = 5  # how long after a turn's end a new message with the same bytes counts as a retry
 
 CREATE = "threads.create"
-RETRIED = frozenset({CREATE, "threads.add_user_message"})  # a client's transport sends these again by itself
+MESSAGE = "threads.add_user_message"
+RETRIED = frozenset({CREATE, MESSAGE})  # a client's transport sends these again by itself
 ONCE = frozenset({"threads.add_client_tool_output", "threads.add_structured_input"})  # only the first answer counts
 REMOVING = frozenset({"threads.retry_after_item"})  # these remove items before they answer
 
@@ -76,6 +77,11 @@ class TurnRequest:
     def is_retried(self) -> bool:
         """Whether a client's transport may send this again by itself."""
         return self.operation in RETRIED
+
+    @property
+    def is_message(self) -> bool:
+        """Whether this is a message in an existing thread: it can be stored without an answer."""
+        return self.operation == MESSAGE
 
     def key(self, user_id: str) -> str:
         """The key that this request shares with its duplicates; the id of its turn begins with it."""

@@ -12,11 +12,11 @@ from typing import Literal, Protocol
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
-from lambda_src.errors import ConflictError, QuotaError, UnavailableError
+from lambda_src.errors import ConflictError, QuotaError, ThreadHeldError, UnavailableError
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.followers import Follower
-from lambda_src.store.ports import IdempotencyConflict, TurnRow
-from lambda_src.turns import closing, duplicates, journal, partial_answer, turn_ids
+from lambda_src.store.ports import Hold, IdempotencyConflict, TurnRow
+from lambda_src.turns import closing, duplicates, journal, kept_message, partial_answer, turn_ids
 from lambda_src.turns.duplicates import UNBEGUN_S, IdempotencyKey, TurnRequest
 from lambda_src.turns.turn_task import Begin, Check, RunningTurn, TurnServices, recover
 
@@ -104,13 +104,16 @@ class Turns:
         means two at once names them. Whatever `check`, the quotas or `begin` refuse is raised, for each duplicate
         alike, and leaves no trace.
 
+        While the thread waits for a person or has one, a message is stored without beginning a turn (KeptMessage).
+
         ConflictError: the name was used for another body, or the request resumes a turn that is no longer available.
+        ThreadHeldError: a person has the thread, and the request is no message.
         """
         key = IdempotencyKey(self.services.ledger, request, context, clock=self.services.clock)
         if request.resumes:
             return await self._resumed(key, context)
-        holder, invalid, _ = await asyncio.gather(
-            key.claim(), check(), self._read_quota_switch(), return_exceptions=True
+        holder, invalid, _, hold = await asyncio.gather(
+            key.claim(), check(), self._read_quota_switch(), self._hold(request, context), return_exceptions=True
         )
         while holder is not None:
             if isinstance(holder, BaseException):
@@ -121,13 +124,23 @@ class Turns:
                 return other
             holder = await key.claim(instead_of=other)
         try:
-            if isinstance(invalid, BaseException):
-                raise invalid
+            for refused in (invalid, hold):
+                if isinstance(refused, BaseException):
+                    raise refused
+            if hold is not None:
+                if self.services.quotas is not None:
+                    await self.services.quotas.spend(context, tokens=0)
+                return await kept_message.keep(key, begin, self.services, context)
             if self.services.quotas is not None:
                 await self._admit(self.services.quotas, context)
             running = RunningTurn(key, context, self.services)
             check_again = check if request.is_answered_once else None
-            await running.open(begin, thread_id=request.thread_id, check=check_again)
+            try:
+                await running.open(begin, thread_id=request.thread_id, check=check_again)
+            except ThreadHeldError:
+                if not request.is_message:
+                    raise
+                return await kept_message.keep(key, begin, self.services, context)
         except BaseException as error:
             await key.refuse(error)
             raise
@@ -204,6 +217,13 @@ class Turns:
         if isinstance(attached, Attached):
             return attached
         raise ConflictError("The rest of this answer is no longer available. Reload the thread to see what was saved.")
+
+    async def _hold(self, request: TurnRequest, context: RequestContext) -> Hold | None:
+        """Who has the thread of a message. Only a hint, which saves admitting a turn: the lease decides."""
+        if not self.services.has_operators or not request.is_message or request.thread_id is None:
+            return None
+        row = await self.services.ledger.load_turn(request.thread_id, context=context)
+        return None if row is None else row.hold
 
     async def _read_quota_switch(self) -> None:
         if self.services.quotas is not None:

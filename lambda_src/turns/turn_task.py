@@ -45,6 +45,7 @@ class TurnServices:
     clock: NowMs = journal.now_ms
     quotas: Quotas | None = None  # None: no limits
     urls: Urls | None = None  # None: no files, so no URLs
+    has_operators: bool = False  # a thread may wait for a person, or have one
 
     def with_urls(self, event: bytes, context: RequestContext) -> bytes:
         """The event as it is sent to the user."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 from agents import Agent, Model, RunConfig, Tool
@@ -175,8 +176,9 @@ class Chat:
         headers = content_markers.HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
         headers |= {} if self.user is None else {"authorization": f"Bearer {self.user}"}
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        params = content_markers.QUERY | dict(parse_qsl(urlsplit(path).query, keep_blank_values=True))
         async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
-            answer = await client.request(method, path, content=body, headers=headers, params=content_markers.QUERY)
+            answer = await client.request(method, path, content=body, headers=headers, params=params)
         streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
         events = read_events(answer.content) if streamed else []
         return Answer(answer.status_code, dict(answer.headers), answer.content, events)

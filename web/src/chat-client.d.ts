@@ -63,7 +63,7 @@ export interface ChatClient {
   running(threadId: string, options?: { signal?: AbortSignal }): Promise<string | null>;
   /** Whether a thread waits for a person or has one; null while the assistant has it, or where the stage has no operators. */
   held(threadId: string, options?: { signal?: AbortSignal }): Promise<"waiting" | "person" | null>;
-  /** Make a thread wait for a person (docs/operators.md). ChatError: 429 if the user has asked too often, 404 without operators. */
+  /** Make a thread wait for a person (docs/how-to/operators.md). ChatError: 429 if the user has asked too often, 404 without operators. */
   askForPerson(threadId: string, options?: { signal?: AbortSignal }): Promise<"waiting" | "person">;
   /**
    * The events of a turn, from the first after `after`, to its end, across broken connections. When the signal aborts

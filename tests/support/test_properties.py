@@ -1,0 +1,282 @@
+"""Takeover on the strict engine: users and operators in processes that interleave, and that may die at any request.
+
+Whatever happens: one operator has a thread, no model writes while a person has it, every message is stored once, and
+lease and inbox agree. Afterwards an operator can finish, and the assistant answers again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from chatkit.store import NotFoundError
+from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageItem,
+    ClosedStatus,
+    StreamOptions,
+    StreamOptionsEvent,
+    ThreadItem,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    UserMessageItem,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lambda_src.context import RequestContext
+from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
+from lambda_src.errors import ChatError
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.ports import Hold
+from lambda_src.support.desk import LEFT, PERSON, Desk
+from lambda_src.turns import closing
+from lambda_src.turns.duplicates import MESSAGE, TurnRequest
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.store.dying import DyingProcess, KilledError
+from tests.store.interleaved import HeldExecutor, interleave
+from tests.store.local import Local
+from tests.store.model import Inline
+
+ANN = context_of("ann")
+THREAD = "thr_1"
+REFUSALS = (ChatError, NotFoundError, KilledError)
+USER_ACTIONS = ("say", "say", "ask", "stop", "delete")
+OPERATOR_ACTIONS = ("take", "write", "return", "close", "withdraw")
+FOREVER = 10_000  # requests
+
+
+async def no_pause(_: float) -> None:
+    """Let others run."""
+    await asyncio.sleep(0)
+
+
+class Ticking(DyingProcess):
+    """A process whose requests take 5 ms each."""
+
+    def __init__(self, requests: int, local: Local) -> None:
+        super().__init__(requests)
+        self._local = local
+
+    def request(self) -> None:
+        """Let time pass, then count."""
+        self._local.now += 5_000_000
+        super().request()
+
+
+@dataclass
+class Process:
+    """One process: its store, turns and desk on the shared table."""
+
+    local: Local
+    executor: Any = field(default_factory=Inline)
+    requests: int = FOREVER
+    store: DynamoDBStore = field(init=False)
+    turns: Turns = field(init=False)
+    desk: Desk = field(init=False)
+
+    def __post_init__(self) -> None:
+        dying = Ticking(self.requests, self.local)
+        local = replace(self.local, engine=dying.client(self.local.engine), objects=self.local.objects)
+        self.store = local.store(executor=self.executor)
+        services = TurnServices(
+            self.store.ledger,
+            AnswerStore(self.store),
+            sleep=no_pause,
+            clock=lambda: self.local.now // 1_000_000,
+            has_operators=True,
+        )
+        self.turns = Turns(services)
+        self.desk = Desk(
+            self.store,
+            self.store.ledger.inbox(),
+            self.turns,
+            MemoryCounters(clock=lambda: self.local.now),
+            assistants=("",),
+            clock=lambda: self.local.now,
+        )
+
+    async def say(self, name: str) -> list[bytes]:
+        """Send a message under a name, and read its stream."""
+        request = TurnRequest(MESSAGE, THREAD, name.encode(), f"message-of-ann-{name}")
+        context = replace(ANN, turn=request.turn(ANN.user.id))
+
+        async def check() -> None:
+            await self.store.load_thread(THREAD, ANN)
+
+        async def begin() -> AsyncIterator[bytes]:
+            return answer(self.store, context)
+
+        stream = await self.turns.open(request, check, begin, context=context)
+        events = [event async for event in stream]
+        await stream.finished()
+        return events
+
+    async def act(self, who: str, action: str, number: int) -> None:
+        """Do one thing."""
+        match action:
+            case "say":
+                await self.say(f"{number:04d}")
+            case "ask":
+                await self.desk.ask(THREAD, ANN)
+            case "stop":
+                await self.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+            case "delete":
+                await self.store.delete_thread(THREAD, ANN)
+                await self.store.sweep_thread(THREAD, ANN, stop=lambda: False)
+            case "take":
+                await self.desk.take(THREAD, ANN, operator=who, matter_id=None)
+            case "write":
+                await self.desk.write(THREAD, ANN, operator=who, author=who, text=f"{number}", name=f"name-{number}")
+            case "return":
+                await self.desk.give_back(THREAD, ANN, operator=who)
+            case "close":
+                await self.desk.close(THREAD, ANN, operator=who)
+            case "withdraw":
+                await self.desk.withdraw(who, "request")
+
+
+async def answer(store: DynamoDBStore, context: RequestContext) -> AsyncIterator[bytes]:
+    """What the chat server does with a message: store it and, unless a person answers, let a model answer."""
+    turn = context.turn
+    assert turn is not None
+    assert turn.message_id is not None
+    message = message_of(turn.message_id, "hello", thread_id=THREAD)
+    with suppress(ChatError):  # a retry of a stored message
+        await store.add_thread_item(THREAD, message, context)
+    yield closing.encoded(ThreadItemDoneEvent(item=message))
+    yield closing.encoded(StreamOptionsEvent(stream_options=StreamOptions(allow_cancel=True)))
+    if turn.is_held:
+        return
+    item = AssistantMessageItem(
+        id=f"model-{turn.message_id}",
+        thread_id=THREAD,
+        created_at=datetime.fromtimestamp(0, UTC),
+        content=[AssistantMessageContent(text="an answer")],
+    )
+    yield closing.encoded(ThreadItemAddedEvent(item=item))
+    await asyncio.sleep(0)
+    await store.add_thread_item(THREAD, item, context)
+    yield closing.encoded(ThreadItemDoneEvent(item=item))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Who does what, in a process that dies at request `dies_at`."""
+
+    who: str
+    action: str
+    dies_at: int
+
+
+steps = st.one_of(
+    st.builds(Step, st.just("ann"), st.sampled_from(USER_ACTIONS), st.integers(0, 12) | st.just(FOREVER)),
+    st.builds(
+        Step, st.sampled_from(["olga", "otto"]), st.sampled_from(OPERATOR_ACTIONS), st.integers(0, 9) | st.just(FOREVER)
+    ),
+)
+
+
+def refused(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    """`work`, which may be refused or killed."""
+
+    async def run() -> None:
+        with suppress(*REFUSALS):
+            await work()
+
+    return run
+
+
+async def items_of(local: Local) -> list[ThreadItem]:
+    """The items of the thread."""
+    return (await local.store().load_thread_items(THREAD, None, 100, "asc", ANN)).data
+
+
+async def hold_of(local: Local) -> Hold | None:
+    """Who has the thread."""
+    row = await local.store().ledger.load_turn(THREAD, context=ANN)
+    return None if row is None else row.hold
+
+
+def assert_conversation(items: list[ThreadItem]) -> None:
+    """No model writes between a person's message and the note that the person has left; each message is there once."""
+    person: str | None = None
+    for item in items:
+        if item.id.startswith(PERSON):
+            assert isinstance(item, AssistantMessageItem)
+            author = item.content[0].text.partition(":")[0]
+            person = author
+        elif item.type == "hidden_context_item" and item.content == LEFT:
+            person = None
+        elif item.id.startswith("model-"):
+            assert person is None, [other.id for other in items]
+    ids = [item.id for item in items]
+    assert len(set(ids)) == len(ids)
+
+
+async def assert_consistent(local: Local) -> None:
+    """The lease and the inbox say the same, and the inbox has nothing of a deleted thread after its sweep."""
+    hold = await hold_of(local)
+    page = await local.store().ledger.inbox().page("")
+    open_handoffs = [matter for matter in page.matters if matter.kind == "handoff" and matter.state != "closed"]
+    if hold is None:
+        assert open_handoffs == []
+    else:
+        [matter] = open_handoffs
+        assert (matter.id, matter.operator) == (hold.matter, hold.operator)
+
+
+async def scene(rounds: list[list[Step]], schedule: list[int]) -> None:
+    """Play the rounds, each of them concurrently; then let everybody finish."""
+    local = Local()
+    await local.store().save_thread(thread_of(THREAD), ANN)
+    number = 0
+    for together in rounds:
+        processes = []
+        for step in together:
+            held = HeldExecutor()
+            process = Process(local, held, step.dies_at)
+            number += 1
+            work = refused(lambda p=process, s=step, n=number: p.act(s.who, s.action, n))  # type: ignore[misc]
+            processes.append((held, work))
+        await interleave(schedule, *processes)
+        local.later(1)
+    local.later(400)  # every lease of a dead process has expired
+    last = Process(local)
+    try:
+        thread = await last.store.load_thread(THREAD, ANN)
+    except NotFoundError:
+        await last.store.sweep(stop=lambda: False)
+        page = await last.store.ledger.inbox().page("")
+        assert page.matters == []
+        return
+    await last.turns.recover(THREAD, ANN)
+    await assert_consistent(local)
+    assert_conversation(await items_of(local))
+    if isinstance(thread.status, ClosedStatus):
+        return
+    hold = await hold_of(local)
+    operator = hold.operator if hold is not None and hold.operator else "olga"
+    await last.desk.take(THREAD, ANN, operator=operator, matter_id=None)
+    await last.desk.write(THREAD, ANN, operator=operator, author=operator, text="bye", name=None)
+    await last.desk.give_back(THREAD, ANN, operator=operator)
+    await last.say("last")
+    items = await items_of(local)
+    assert_conversation(items)
+    assert items[-1].id.startswith("model-")
+    assert sum(isinstance(item, UserMessageItem) for item in items) <= number + 1
+    await assert_consistent(local)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rounds=st.lists(st.lists(steps, min_size=1, max_size=3), min_size=1, max_size=4),
+    schedule=st.lists(st.integers(0, 2), max_size=40),
+)
+def test_a_thread_is_with_one_person_or_the_assistant(rounds: list[list[Step]], schedule: list[int]) -> None:
+    asyncio.run(scene(rounds, schedule))
