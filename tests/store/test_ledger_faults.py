@@ -11,15 +11,16 @@ import pytest
 from chatkit.store import NotFoundError
 
 from lambda_src.dev.store_contract.samples import thread_of
-from lambda_src.errors import UnavailableError
+from lambda_src.errors import ThreadHeldError, UnavailableError
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.followers import Follower
-from lambda_src.store.ports import JournalBatch, LeaseTaken, QuotaLimits, TurnLedger
+from lambda_src.store.inbox import Inbox, Kind, Matter
+from lambda_src.store.ports import Hold, JournalBatch, LeaseTaken, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
-from tests.store.ledger_case import ADA, LEASE_MS, Clock
+from tests.store.ledger_case import ADA, LEASE_MS, START_NS, Clock
 from tests.store.model import Inline
 from tests.store.tables import Aws
 
@@ -57,7 +58,31 @@ def _bind(key: str, turn_id: str) -> Operation:
     return lambda ledger: ledger.bind_request(key, turn_id, thread_id="thr_1", ttl_s=60, context=ADA)
 
 
+def _matter(thread_id: str, kind: Kind = "handoff", cause: str = "") -> Matter:
+    return Matter(kind, "", ADA.user.id, thread_id, START_NS, cause)
+
+
+def _inbox(ledger: Any) -> Inbox:
+    inbox: Inbox = ledger.inbox()
+    return inbox
+
+
+def _hold(thread_id: str) -> Operation:
+    matter = _matter(thread_id)
+    return lambda ledger: _inbox(ledger).hold(matter, turn_id="one", ends_turn=True, context=ADA)
+
+
+HELD = Hold("", 0, _matter("thr_held").id)
+
 CASES: dict[str, Operation] = {
+    "hold": _hold("thr_running"),
+    "hold of a superseded turn": _hold("thr_twice"),
+    "take_lease of a held thread": lambda ledger: _refused(_take("thr_held")(ledger)),
+    "pass_on": lambda ledger: _inbox(ledger).pass_on("thr_held", HELD, operator="olga", context=ADA),
+    "release": lambda ledger: _inbox(ledger).release("thr_held", HELD, operator="olga", context=ADA),
+    "open_matter": lambda ledger: _inbox(ledger).open_matter(_matter("thr_1", "thumbs-down", "msg_1")),
+    "page": lambda ledger: _inbox(ledger).page(""),
+    "matters_of": lambda ledger: _inbox(ledger).matters_of("thr_held", context=ADA),
     "take_lease of a new thread": _take("thr_new"),
     "take_lease from a running turn": _take("thr_running"),
     "take_lease from an ended turn": _take("thr_ended"),
@@ -103,6 +128,14 @@ CASES: dict[str, Operation] = {
 }
 
 
+async def _refused(work: Awaitable[object]) -> str:
+    try:
+        await work
+    except ThreadHeldError:
+        return "held"
+    return "taken"
+
+
 async def seed(ledger: TurnLedger, clock: Clock) -> None:
     """Add turns in every state, a journal, keys, and a quota that is used up by crashed turns only."""
     await _claim("expired")(ledger)
@@ -122,6 +155,8 @@ async def seed(ledger: TurnLedger, clock: Clock) -> None:
     await _bind("bound", "one")(ledger)
     await ledger.stop_request("stopped", "one", turn_id=None, ttl_s=60, context=ADA)
     await ledger.spend_quota("running", QuotaLimits(0, 0, 0), context=ADA)
+    await _take("thr_held")(ledger)
+    await _inbox(ledger).hold(_matter("thr_held"), turn_id="mine", ends_turn=True, context=ADA)
 
 
 class Table:
