@@ -174,7 +174,7 @@ class OperatorRoutes:
             "operation": route,
         }
         if thread:
-            fields |= {"user": keys.object_segment(of), "thread": keys.object_segment(thread)}
+            fields |= {"user": keys.object_segment(of), "thread_id": keys.object_segment(thread)}
         log.info("operator_access", extra=fields)
 
 

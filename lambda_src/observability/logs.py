@@ -19,7 +19,7 @@ FIELDS = frozenset(
     | {"cold_start", "tool", "action", "server", "hook", "reason", "stack", "caused_by", "waited_s"}
     | {"traceback"}  # only if a function cannot start, and on a laptop: a traceback quotes the exception's text
     | {"assistant", "model", "release", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_cached", "tokens_out"}
-    | {"operator", "thread"}  # of the operators' accesses
+    | {"operator", "thread_id"}  # of the operators' accesses
     | {"duration_ms", "first_event_ms", "first_token_ms"}
 )
 OURS = "lambda_src"

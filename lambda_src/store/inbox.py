@@ -5,7 +5,7 @@ so that the write that gives a thread to a person also keeps every turn out of i
 imports an implementation of `Inbox`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -44,7 +44,7 @@ class Matter:
     state: State = "open"
     operator: str = ""
     changed_ms: int = 0
-    accepted: Collection[str] = ()
+    accepted: frozenset[str] = frozenset()
     due_ms: int | None = None
 
     @property

@@ -16,6 +16,7 @@ from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.assistants import Assistant
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import OperatorSettings, Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import TurnLedger
@@ -69,6 +70,7 @@ class SupportApp:
                 authenticate=authenticate,
                 build_run_config=lambda: RunConfig(model=self.model, tracing_disabled=True),
                 build_agent=agent,
+                build_actions=Actions,
                 load_assistants=lambda: {"": Assistant(agent), "sales": Assistant(agent)},
                 **parts,
             ),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -20,6 +21,10 @@ class HeldExecutor(Executor):
         future: Future[R] = Future()
 
         def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                with suppress(Exception):  # sent, and nobody waits for the answer
+                    fn(*args, **kwargs)
+                return
             try:
                 future.set_result(fn(*args, **kwargs))
             except BaseException as fault:  # noqa: BLE001 - an executor passes every exception to the caller

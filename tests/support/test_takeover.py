@@ -270,8 +270,8 @@ async def test_a_thumbs_down_is_one_matter(support: SupportApp) -> None:
 
 async def test_failed_turns_of_one_cause_are_one_matter() -> None:
     support = SupportApp(model=Failing())
-    for _ in range(3):
-        await support.thread()
+    for number in range(3):
+        await support.thread(text=f"hello {number}")
     [matter] = await support.operator("olga").matters()
     assert (matter["kind"], matter["cause"]) == ("failed-turn", "TimeoutError")
 
@@ -297,12 +297,12 @@ async def test_an_agent_that_asks_too_often_is_refused_and_goes_on() -> None:
         model=ScriptedModel([list(step) for step in (*steps, says("Then I try myself."))]), tools=[ask_a_human]
     )
     notices: list[str] = []
-    for _ in range(PER_DAY + 1):
-        answer = await support.chat("ann")("threads.create", input=message("a human please"))
+    for number in range(PER_DAY + 1):
+        answer = await support.chat("ann")("threads.create", input=message(f"a human please {number}"))
         notices += [event["title"] for event in answer.of("notice")]
     assert notices == ["A person will answer"] * PER_DAY + ["No person was asked"]
     thread_id = answer.of("thread.created")[0]["thread"]["id"]
-    assert (await support.texts("ann", thread_id)) == ["a human please"]
+    assert (await support.texts("ann", thread_id)) == [f"a human please {PER_DAY}"]
     await support.say("ann", thread_id, "and now?")
     assert (await support.texts("ann", thread_id))[-1] == "Then I try myself."
 
