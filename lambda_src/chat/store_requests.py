@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 class StoreRequests:
     """Answers requests from one store. Without `files`, leaves the two operations on attachments to the server.
 
-    `quotas` counts thumbs, if the stage counts its usage. `desk` learns of negative feedback, if the stage has operators.
+    `quotas` counts thumbs, if the stage counts its usage; `desk` learns of negative ones, if it has operators.
     """
 
     store: Store[RequestContext]

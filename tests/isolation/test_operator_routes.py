@@ -184,7 +184,9 @@ async def test_each_access_is_one_line_with_ids_before_the_answer(
         await olga.get("threads/ann/spaces%20and%20more")
         await support.operator("bob").get("inbox")
     lines = [
-        json.loads(LogFormatter().format(record)) for record in dict.fromkeys(caplog.records) if record.name.startswith("lambda_src")
+        json.loads(LogFormatter().format(record))
+        for record in dict.fromkeys(caplog.records)
+        if record.name.startswith("lambda_src")
     ]
     accesses = [line for line in lines if line["message"] == "operator_access"]
     of_thread = "/operator/threads/{user}/{thread}"
