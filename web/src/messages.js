@@ -5,6 +5,7 @@ import { structuredInput, toolCall } from "./forms.js";
 import { copied } from "./markdown.js";
 import { picture } from "./pictures.js";
 import { sources, spinner, task, workflow } from "./tasks.js";
+import { t } from "./texts.js";
 import { widget } from "./widgets.js";
 
 /** <chat-messages>: shows its `conversation`. Dispatches "drawn". */
@@ -16,7 +17,7 @@ export class ChatMessages extends HTMLElement {
   #kinds = new Map(); // item id -> feedback given
 
   connectedCallback() {
-    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, "Show earlier messages");
+    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, t("show_earlier"));
     this.list = h("div.items");
     this.foot = h("div.foot");
     this.replaceChildren(this.earlier, this.list, this.foot);
@@ -73,7 +74,7 @@ export class ChatMessages extends HTMLElement {
     }
     this.#changed.clear();
     this.earlier.hidden = !this.#now.before;
-    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? "Thinking ..." : null);
+    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? t("thinking") : null);
     const shown = this.foot.querySelector(".progress span:last-child");
     if (said && shown) shown.textContent = said;
     else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
@@ -101,15 +102,15 @@ export class ChatMessages extends HTMLElement {
 
   #userMessage(row, item) {
     const text = wordsOf(item);
-    const copy = iconButton("copy", "Copy the message", () => copied(copy, text));
-    row.replaceChildren(h("h2.unseen", {}, "You"),
+    const copy = iconButton("copy", t("copy_message"), () => copied(copy, text));
+    row.replaceChildren(h("h2.unseen", {}, t("you")),
       item.attachments?.length ? h("div.files", {}, item.attachments.map(attachment)) : "",
       item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : "",
       text ? h("div.bubble", {}, text) : "", text ? h("div.actions", {}, copy) : "");
   }
 
   #assistantMessage(row, item, live) {
-    if (!row.firstChild) row.append(h("h2.unseen", {}, "Assistant"), h("div.parts"), h("div.actions"));
+    if (!row.firstChild) row.append(h("h2.unseen", {}, t("assistant")), h("div.parts"), h("div.actions"));
     const [, parts, actions] = row.children;
     item.content.forEach((part, index) => {
       const element = parts.children[index] ?? parts.appendChild(h("div", {}, h("chat-markdown"), h("div.cited")));
@@ -122,10 +123,10 @@ export class ChatMessages extends HTMLElement {
   }
 
   #actions(item) {
-    const copy = iconButton("copy", "Copy the answer", () => copied(copy, wordsOf(this.#now.items.get(item.id))));
-    const [good, bad] = [["thumb-up", "Good answer", "positive"], ["thumb-down", "Bad answer", "negative"]].map(([sign, label, kind]) =>
+    const copy = iconButton("copy", t("copy_answer"), () => copied(copy, wordsOf(this.#now.items.get(item.id))));
+    const [good, bad] = [["thumb-up", t("good_answer"), "positive"], ["thumb-down", t("bad_answer"), "negative"]].map(([sign, label, kind]) =>
       iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
-    const again = iconButton("reload", "Answer again", () => {
+    const again = iconButton("reload", t("answer_again"), () => {
       const asked = this.#now.askedBefore(this.#now.items.get(item.id));
       if (asked) this.#now.retry(asked);
     });
@@ -163,8 +164,8 @@ function attachment(one) {
 }
 
 function generatedImage(item) {
-  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, "Making a picture ..."));
-  return h("div.picture", {}, picture(item.image.url, "Picture made by the assistant"));
+  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, t("making_picture")));
+  return h("div.picture", {}, picture(item.image.url, t("picture_by_assistant")));
 }
 
 customElements.define("chat-messages", ChatMessages);
