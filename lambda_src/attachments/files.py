@@ -62,6 +62,10 @@ class Files(AttachmentStore[RequestContext]):
         """A short-lived URL that shows the file."""
 
     @abstractmethod
+    def open_url(self, attachment: Attachment, context: RequestContext) -> str:
+        """A short-lived URL that opens a stored file in a tab."""
+
+    @abstractmethod
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
         """Store a generated image; a later one with the same id replaces it."""
 

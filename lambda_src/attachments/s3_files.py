@@ -6,7 +6,8 @@
    copied to kept/, where only this function can write.
 
 S3 cannot send `X-Content-Type-Options`, so it sends the type that the first bytes proved, and the disposition
-`attachment`. Before the check it sends a type that browsers do not act on; pictures are displayed all the same.
+`attachment` unless a user opens the file. Before the check it sends a type that browsers do not act on; pictures are
+displayed all the same.
 """
 
 import asyncio
@@ -31,7 +32,6 @@ from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.files import NO_URL, FileMissingError, Files
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
-from lambda_src.languages import Sentence
 from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import CLIENT_CONFIG, Calls, ChangedObjectError, MissingObjectError
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 UPLOAD_URL_TTL_S = 900  # enough for 20 MB from a phone; the role's credentials last longer
 VIEW_URL_TTL_S = 3600  # a page that is open longer gets new URLs when it reloads the thread
 UNPROVEN = "application/octet-stream"  # the type of an upload whose bytes have not been checked
+PLAIN_TEXT = "text/plain; charset=utf-8"
 SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # in us-east-1 boto3's default signs neither length nor headers
     Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
 )
@@ -168,9 +169,7 @@ class S3AttachmentStore(Files):
                 ContentDisposition=_disposition(attachment.name),
             )
         except MissingObjectError:
-            raise ConflictError(
-                Sentence("The file {name} is gone. Attach it again.", name=repr(attachment.name))
-            ) from None
+            raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
         except ChangedObjectError:
             raise _changed(attachment) from None
 
@@ -186,6 +185,17 @@ class S3AttachmentStore(Files):
         if attachment.thread_id is None:
             return self._shown(_pending(attachment.id, context), UNPROVEN, name=attachment.name)
         return self._shown(_kept(attachment.id, context), attachment.mime_type, name=attachment.name)
+
+    def open_url(self, attachment: Attachment, context: RequestContext) -> str:
+        """A short-lived URL that opens a stored file in a tab. Text of any type is sent as plain text, which browsers
+        never run; pictures and PDF files begin with the bytes of their type. All are of the bucket's origin, not ours.
+        """
+        is_text = file_types.KINDS.get(attachment.mime_type) == "text"
+        return self._presigned(
+            _kept(attachment.id, context),
+            ResponseContentType=PLAIN_TEXT if is_text else attachment.mime_type,
+            ResponseContentDisposition=_disposition(attachment.name, "inline"),
+        )
 
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
         """Store a generated image; a later one with the same id replaces it."""
@@ -249,22 +259,16 @@ def _checked(attachment: Attachment, context: RequestContext) -> str | None:
 
 
 def _changed(attachment: Attachment) -> ConflictError:
-    return ConflictError(
-        Sentence("The file {name} was replaced after it was checked. Attach it again.", name=repr(attachment.name))
-    )
+    return ConflictError(f"The file {attachment.name!r} was replaced after it was checked. Attach it again.")
 
 
 def _not_uploaded(attachment: Attachment) -> ConflictError:
-    return ConflictError(Sentence("The file {name} was not uploaded. Attach it again.", name=repr(attachment.name)))
+    return ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.")
 
 
 def _not_as_announced(attachment: Attachment) -> RequestError:
     return RequestError(
-        Sentence(
-            "The file {name} does not match its announced size or type ({mime_type}).",
-            name=repr(attachment.name),
-            mime_type=attachment.mime_type,
-        )
+        f"The file {attachment.name!r} does not match its announced size or type ({attachment.mime_type})."
     )
 
 
@@ -277,5 +281,5 @@ def _kept(attachment_id: str, context: RequestContext) -> str:
     return keys.attachment_objects(context.user.id, attachment_id) + "file"
 
 
-def _disposition(name: str) -> str:
-    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
+def _disposition(name: str, kind: str = "attachment") -> str:
+    return f"{kind}; filename*=UTF-8''{quote(name, safe='')}"

@@ -68,6 +68,10 @@ class LazyChatServer:
         """Store a file that was uploaded to this server, and return its attachment as JSON."""
         return self._with_urls(await self._store_requests.upload(file, context), context)
 
+    async def file_url(self, attachment_id: str, context: RequestContext) -> str:
+        """A short-lived URL that opens a file of a message. NotFoundError if it is missing or another user's."""
+        return await self._store_requests.file_url(attachment_id, context)
+
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
         """The events, encoded for a text/event-stream."""
         return await (await self.loaded()).events(request, context)

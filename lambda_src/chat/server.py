@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError, Store
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
+    Attachment,
     AudioInput,
     FeedbackKind,
     HiddenContextItem,
@@ -25,6 +26,7 @@ from chatkit.types import (
     ThreadCreatedEvent,
     ThreadItem,
     ThreadItemDoneEvent,
+    ThreadItemRemovedEvent,
     ThreadItemUpdatedEvent,
     ThreadMetadata,
     ThreadsAddUserMessageReq,
@@ -39,7 +41,7 @@ from chatkit.types import (
 from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import chatkit_json
-from lambda_src.chat import store_requests
+from lambda_src.chat import edits, store_requests
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, ConflictError, QuotaError, RequestError
 from lambda_src.models.transcription import DICTATION_MODEL, Transcribe
@@ -161,7 +163,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 await naming.use_what_has_come()  # a run that fails at once has not named its thread yet
             if desk is not None and not isinstance(error, BaseStreamError):
                 await desk.note_failure(thread.id, error, context)
-            raise stream_error(error, language=context.language) from error
+            raise stream_error(error) from error
         finally:
             if naming is not None:
                 await naming.cancel()
@@ -186,6 +188,8 @@ class ChatServer(ChatKitServer[RequestContext]):
             return self._created(request, context)
         if isinstance(request, ThreadsRetryAfterItemReq):
             return self._regenerated(request, context)
+        if isinstance(request, ThreadsAddUserMessageReq) and (edited := edits.edited_item(request)) is not None:
+            return self._edited(request, edited, context)
         ahead = None if context.turn is None else context.turn.ahead
         if isinstance(request, ThreadsAddUserMessageReq) and ahead is not None and ahead.thread is not None:
             return self._added(request, ahead.thread, context)
@@ -217,10 +221,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
         That attempt of the request failed because the store's response was lost, so the message has not been answered.
         """
-        for attachment in item.attachments:
-            if self.files is not None:
-                await self.files.bind(attachment, context)
-            await self.store.save_attachment(attachment, context=context)
+        await self._bind(item.attachments, context)
         if context.turn is not None:
             context.turn.is_stored = True
         try:
@@ -235,6 +236,12 @@ class ChatServer(ChatKitServer[RequestContext]):
         async with closed(self._answered(thread, item, context)) as events:
             async for event in events:
                 yield event
+
+    async def _bind(self, attachments: Iterable[Attachment], context: RequestContext) -> None:
+        for attachment in attachments:
+            if self.files is not None:
+                await self.files.bind(attachment, context)
+            await self.store.save_attachment(attachment, context=context)
 
     async def _answered(
         self, thread: ThreadMetadata, message: UserMessageItem, context: RequestContext
@@ -310,6 +317,29 @@ class ChatServer(ChatKitServer[RequestContext]):
             async for event in events:
                 yield event
 
+    async def _edited(
+        self, request: ThreadsAddUserMessageReq, edited: str, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
+        """Replace the user's last message under its id, and answer it. Nothing changes if the request is refused.
+
+        The old answer is removed first. So if the process dies in between, no answer is below a text that is not its
+        question, and the same request again completes the edit.
+        """
+        thread_id, store = request.params.thread_id, self.store
+        thread = await store.load_thread(thread_id, context=context)
+        old, answer = await edits.last_message(store, thread_id, edited, context)
+        message = await self._build_user_message_item(request.params.input, thread, context)
+        message.id, message.created_at = old.id, old.created_at
+        await self._bind(message.attachments, context)
+        removed = [item.id for item in answer]
+        await self._remove(removed, thread_id, context)
+        await store.save_item(thread_id, message, context=context)
+        for item_id in removed:
+            yield ThreadItemRemovedEvent(item_id=item_id)
+        async with closed(self._answered(thread, message, context)) as events:
+            async for event in events:
+                yield event
+
     async def _regenerated(
         self, request: ThreadsRetryAfterItemReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
@@ -325,7 +355,7 @@ class ChatServer(ChatKitServer[RequestContext]):
             try:
                 await self._remove_after(message, context)
             except Exception as error:
-                raise stream_error(error, language=context.language) from error
+                raise stream_error(error) from error
             async for event in self.respond(thread, message, context):
                 yield event
 
@@ -342,10 +372,12 @@ class ChatServer(ChatKitServer[RequestContext]):
             newer += [item.id for item in page.data]
             if (after := page.after) is None and message.id not in newer:
                 raise CustomStreamError("This message is no longer in the conversation. Reload it.")
-        del newer[newer.index(message.id) :]
-        delete = partial(self.store.delete_thread_item, message.thread_id, context=context)
-        for first in range(0, len(newer), REMOVE_BATCH):
-            await asyncio.gather(*map(delete, newer[first : first + REMOVE_BATCH]))
+        await self._remove(newer[: newer.index(message.id)], message.thread_id, context)
+
+    async def _remove(self, newest_first: Sequence[str], thread_id: str, context: RequestContext) -> None:
+        delete = partial(self.store.delete_thread_item, thread_id, context=context)
+        for first in range(0, len(newest_first), REMOVE_BATCH):
+            await asyncio.gather(*map(delete, newest_first[first : first + REMOVE_BATCH]))
 
     async def _new_thread(self, message: UserMessageInput, context: RequestContext) -> ThreadMetadata:
         """Save a new thread, or return the one that an earlier attempt of the request saved before it failed."""
@@ -425,16 +457,14 @@ class ChatServer(ChatKitServer[RequestContext]):
         try:
             await self._dispatcher.ensure_initialized()
         except Exception as error:
-            raise stream_error(
-                error, language=context.language
-            ) from error  # without the action's name, which is not validated yet
+            raise stream_error(error) from error  # without the action's name, which is not validated yet
         try:
             async for event in self._dispatcher.actions.stream(action, self._call(thread, action, sender, context)):
                 yield event
         except RequestError as error:
-            raise CustomStreamError(context.language.text_of(error)) from error
+            raise CustomStreamError(str(error)) from error
         except Exception as error:
-            raise stream_error(error, "action_failed", language=context.language, action=action.type) from error
+            raise stream_error(error, "action_failed", action=action.type) from error
 
     async def sync_action(
         self,

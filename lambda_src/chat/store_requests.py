@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chatkit.store import Store
+from chatkit.store import NotFoundError, Store
 from chatkit.types import (
     AttachmentsCreateReq,
     AttachmentsDeleteReq,
@@ -110,6 +110,15 @@ class StoreRequests:
                 return b"{}"
             case AttachmentsCreateReq() | AttachmentsDeleteReq() | InputTranscribeReq() | ThreadsSyncCustomActionReq():
                 return None
+
+    async def file_url(self, attachment_id: str, context: RequestContext) -> str:
+        """A short-lived URL that opens a file of a message. NotFoundError if it is missing, not part of any message, or
+        another user's.
+        """
+        attachment = await self.store.load_attachment(attachment_id, context=context)
+        if self.files is None or attachment.thread_id is None:
+            raise NotFoundError("There is no such file.")
+        return self.files.open_url(attachment, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
         """Store a direct upload and return its attachment as JSON. RequestError or TooLargeError if it is refused."""

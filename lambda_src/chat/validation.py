@@ -45,9 +45,9 @@ from chatkit.types import (
 
 from lambda_src.attachments.file_types import MAX_FILES
 from lambda_src.attachments.files import Files
+from lambda_src.chat import edits
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
-from lambda_src.languages import Sentence
 from lambda_src.quotas import token_estimate
 from lambda_src.quotas.turn_limits import PROMPT_TOKENS, TITLE_TOKENS, turn_limits
 from lambda_src.runs.hooks import Screening, UploadedFile
@@ -89,21 +89,24 @@ class Checks:
                 if context.turn is not None and flags.is_on("ahead"):
                     context.turn.ahead = ReadAhead(thread=None, items=())
             case ThreadsAddUserMessageReq(params=params):
-                await self._read_thread(params.thread_id, context)
+                if (edited := edits.edited_item(request)) is None:
+                    await self._read_thread(params.thread_id, context)
+                else:
+                    await self._read_before(edited, params.thread_id, context)
                 await self._message(params.input, params.thread_id, context)
                 ahead = None if context.turn is None else context.turn.ahead
                 self._expect(params.input, () if ahead is None else ahead.items, context)
             case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
                 await self._action(params, context)
             case ThreadsAddClientToolOutputReq(params=params):
-                self._bounded(Sentence("This tool's result"), _json_chars(params.result), context)
+                self._bounded("This tool's result", _json_chars(params.result), context)
                 await self._open_thread(params.thread_id, context)
                 newest = await self.store.load_thread_items(params.thread_id, None, 1, "desc", context)
                 if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
                     raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
             case ThreadsAddStructuredInputReq(params=params):
                 answers = [value for answer in params.input.answers.values() for value in answer.values]
-                self._bounded(Sentence("This form"), sum(map(len, [*params.input.answers, *answers])), context)
+                self._bounded("This form", sum(map(len, [*params.input.answers, *answers])), context)
                 form = await self.store.load_item(params.thread_id, params.item_id, context=context)
                 await self._open_thread(params.thread_id, context)
                 if not isinstance(form, StructuredInputItem) or form.status != "pending":
@@ -120,12 +123,10 @@ class Checks:
                 self._audio(params.audio_base64, mime_type=params.mime_type)
             case ThreadsUpdateReq(params=params):
                 if not params.title.strip() or len(params.title) > MAX_TITLE_CHARS:
-                    raise RequestError(Sentence("A title has 1 to {most} characters.", most=MAX_TITLE_CHARS))
+                    raise RequestError(f"A title has 1 to {MAX_TITLE_CHARS} characters.")
             case ItemsFeedbackReq(params=params):
                 if len(params.item_ids) > MAX_FEEDBACK_ITEMS:
-                    raise RequestError(
-                        Sentence("Feedback is taken on {most} items at a time.", most=MAX_FEEDBACK_ITEMS)
-                    )
+                    raise RequestError(f"Feedback is taken on {MAX_FEEDBACK_ITEMS} items at a time.")
             case _:
                 pass
 
@@ -149,11 +150,20 @@ class Checks:
             raise page
         context.turn.ahead = ReadAhead(thread, page.data)
 
+    async def _read_before(self, edited: str, thread_id: str, context: RequestContext) -> None:
+        """Like _read_thread for a message that replaces the last one: the answer needs the items before that."""
+        thread = await self.store.load_thread(thread_id, context=context)
+        refuse_unless_active(thread)
+        await edits.last_message(self.store, thread_id, edited, context)
+        page = await self.store.load_thread_items(thread_id, edited, self.settings.history_items, "desc", context)
+        if context.turn is not None and flags.is_on("ahead"):
+            context.turn.ahead = ReadAhead(thread, page.data)
+
     async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
         self._options(input.inference_options)
-        self._bounded(Sentence("This message"), chars_of(input), context)
+        self._bounded("This message", chars_of(input), context)
         if len(input.attachments) > MAX_FILES:
-            raise RequestError(Sentence("A message takes {most} files at most.", most=MAX_FILES))
+            raise RequestError(f"A message takes {MAX_FILES} files at most.")
         if len(set(input.attachments)) != len(input.attachments):
             raise RequestError("A file is attached twice.")
         named = await asyncio.gather(
@@ -164,12 +174,11 @@ class Checks:
             if attachment.thread_id is None:
                 await self._scan(attachment, context)
 
-    def _bounded(self, what: Sentence, length: int, context: RequestContext) -> None:
+    def _bounded(self, what: str, length: int, context: RequestContext) -> None:
         """Raise TooLargeError if the text is longer than one message of this user may be."""
         most = turn_limits(self.settings, context.user).message_chars
         if length > most:
-            sentence = "{what} has {length} characters, and the limit is {most}. Shorten it."
-            raise TooLargeError(Sentence(sentence, what=what, length=length, most=most))
+            raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
         """Estimate the input tokens of the first request to the model, so that they can be reserved at once.
@@ -193,9 +202,7 @@ class Checks:
     async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> Attachment:
         attachment = await self.store.load_attachment(attachment_id, context=context)
         if attachment.thread_id is not None and attachment.thread_id != thread_id:
-            raise ConflictError(
-                Sentence("The file {name} belongs to another thread. Attach it again.", name=repr(attachment.name))
-            )
+            raise ConflictError(f"The file {attachment.name!r} belongs to another thread. Attach it anew.")
         if attachment.thread_id is None and self.files is not None:
             await self.files.verify(attachment, context)
         return attachment
@@ -213,16 +220,16 @@ class Checks:
 
     def _options(self, options: InferenceOptions) -> None:
         if options.model is not None and options.model not in self.settings.models:
-            offered = ", ".join(self.settings.models) or Sentence("none: there is nothing to choose")
-            raise RequestError(Sentence("This model is not offered here. Offered are {offered}.", offered=offered))
+            offered = ", ".join(self.settings.models) or "none: there is nothing to choose"
+            raise RequestError(f"This model is not offered here. Offered are {offered}.")
         if options.tool_choice is not None and options.tool_choice.id not in self.settings.tool_choices:
-            offered = ", ".join(self.settings.tool_choices) or Sentence("none: there is nothing to choose")
-            raise RequestError(Sentence("This tool cannot be chosen here. Offered are {offered}.", offered=offered))
+            offered = ", ".join(self.settings.tool_choices) or "none: there is nothing to choose"
+            raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
         if not isinstance(params.action.type, str):  # the default in ChatKit's type is a type variable
             raise RequestError("params.action.type is missing: which action?")
-        self._bounded(Sentence("This action"), len(params.action.type) + _json_chars(params.action.payload), context)
+        self._bounded("This action", len(params.action.type) + _json_chars(params.action.payload), context)
         await self._open_thread(params.thread_id, context)
         if params.item_id is not None:
             sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
@@ -234,8 +241,7 @@ class Checks:
             raise RequestError("Dictation is not set up on this server.")
         offset, signature = AUDIO_SIGNATURES.get(mime_type.split(";", 1)[0].strip().lower(), (0, None))
         if signature is None:
-            types = ", ".join(AUDIO_SIGNATURES)
-            raise RequestError(Sentence("Audio of this type is not supported. Supported types: {types}.", types=types))
+            raise RequestError(f"Audio of this type is not supported. Supported types: {', '.join(AUDIO_SIGNATURES)}.")
         try:
             data = base64.b64decode(audio_base64, validate=True)
         except ValueError:  # binascii.Error, or characters that are not ASCII
@@ -275,16 +281,8 @@ def refuse_unless_active(thread: ThreadMetadata) -> None:
         case ActiveStatus():
             return
         case LockedStatus(reason=reason):
-            raise ConflictError(
-                Sentence("This conversation is locked. {reason}", reason=reason)
-                if reason
-                else "This conversation is locked."
-            )
+            raise ConflictError(f"This conversation is locked. {reason or ''}".strip())
         case ClosedStatus(reason=reason):
-            raise ConflictError(
-                Sentence("This conversation is closed. {reason}", reason=reason)
-                if reason
-                else "This conversation is closed."
-            )
+            raise ConflictError(f"This conversation is closed. {reason or ''}".strip())
         case _:
             assert_never(thread.status)

@@ -28,6 +28,7 @@ from starlette.types import Receive, Scope, Send
 from lambda_src.auth import Authenticate
 from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
+from lambda_src.chat.edits import edited_item
 from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry, no_assistant
 from lambda_src.chat.scheduled_events import sweep_after_delete
 from lambda_src.context import RequestContext, User
@@ -35,7 +36,6 @@ from lambda_src.errors import RequestError
 from lambda_src.http import multipart, request_limits, request_parsing
 from lambda_src.http.request_log import TurnLog
 from lambda_src.http.request_parsing import TURN_HEADER
-from lambda_src.languages import Language, Languages
 from lambda_src.models import transcription
 from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
@@ -60,7 +60,6 @@ def chat_router(
     sweeps: Sweeps,
     max_body_bytes: int,
     callers: Callers,
-    languages: Languages,
     guests: Guests | None = None,
     account_linking: AccountLinking | None = None,
     desk: "Desk | None" = None,
@@ -75,9 +74,7 @@ def chat_router(
         request.scope["chat.user"] = user.id
         address = request.client.host if request.client and user.is_guest else ""
         source = await callers.hashed(address) if address else None
-        language = languages.best(request.headers.get("accept-language"))
-        user = user.at(request.path_params.get("assistant", ""))
-        return request_context(request, user, source=source or "", language=language)
+        return request_context(request, user.at(request.path_params.get("assistant", "")), source=source or "")
 
     async def current_endpoint(
         request: Request, context: Annotated[RequestContext, Depends(current_context)]
@@ -116,6 +113,7 @@ def chat_router(
                 named=turn_id,
                 resumes=seen > 0,
                 brings_files=request_parsing.brings_files(chatkit_request),
+                edits=edited_item(chatkit_request) is not None,
             )
             context = replace(context, turn=about.turn(context.user.id))
             check = partial(endpoint.server.check, chatkit_request, context)
@@ -166,6 +164,10 @@ def chat_router(
         )
         return JSONResponse({"turn_id": turn_id, "held": None if hold is None else hold.state})
 
+    @router.get("/attachments/{attachment_id}")
+    async def attachment(request: Request, context: Context, endpoint: Endpoint) -> JSONResponse:
+        return JSONResponse({"url": await endpoint.server.file_url(request.path_params["attachment_id"], context)})
+
     @router.post("/upload")
     async def upload(request: Request, context: Context, endpoint: Endpoint) -> Response:
         request.scope["chat.operation"] = "attachments.upload"
@@ -209,7 +211,7 @@ async def charge(chatkit_request: NonStreamingReq, endpoint: AssistantEndpoint, 
             pass
 
 
-def request_context(request: Request, user: User, *, source: str, language: Language) -> RequestContext:
+def request_context(request: Request, user: User, *, source: str) -> RequestContext:
     """The request's user and deadline. On Lambda, whose context is in the scope, the deadline is the invocation's."""
     invocation = request.scope.get("aws.context")
     deadline_ms, release = None, ""
@@ -217,12 +219,7 @@ def request_context(request: Request, user: User, *, source: str, language: Lang
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
         release = invocation.function_version
     return RequestContext(
-        user,
-        request.scope["chat.request_id"],
-        deadline_ms=deadline_ms,
-        source=source,
-        release=release,
-        language=language,
+        user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source, release=release
     )
 
 

@@ -22,7 +22,6 @@ from typing import Literal
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import ChatError, QuotaError
-from lambda_src.languages import Sentence
 from lambda_src.meter import Meter
 from lambda_src.quotas.turn_limits import turn_limits
 from lambda_src.settings import Settings
@@ -241,14 +240,14 @@ class Quotas:
     def _of_tokens(self, name: str, user_id: str | None) -> QuotaError:
         left_s = seconds_left(self._clock())
         if user_id is not None:
-            sentence, limit = "You have used up today's allowance. It resets {when}, at midnight UTC.", "user_tokens"
+            reason, limit = "You have used up today's allowance", "user_tokens"
         elif name in (STAGE_TOKENS, GUEST_TOKENS):
-            sentence = "The assistant has used up today's allowance. It resets {when}, at midnight UTC."
-            limit = "stage_tokens"
+            reason, limit = "The assistant has used up today's allowance", "stage_tokens"
         else:
-            sentence = "Guests from your network have used up today's allowance. It resets {when}, at midnight UTC."
-            limit = "network_tokens"
-        return QuotaError(Sentence(sentence, when=in_words(left_s)), limit=limit, retry_after_s=left_s)
+            reason, limit = "Guests from your network have used up today's allowance", "network_tokens"
+        return QuotaError(
+            f"{reason}. It resets {in_words(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s
+        )
 
 
 def _is_stage(ceiling: Ceiling) -> bool:
@@ -280,20 +279,16 @@ def _of_ledger(refused: QuotaRefused) -> QuotaError:
     when = in_words(refused.retry_after_s)
     match refused.limit:
         case "minute":
-            text = Sentence("You have reached the limit of messages per minute. Continue {when}.", when=when)
+            text = f"You have reached the limit of messages per minute. Continue {when}."
         case "day":
-            text = Sentence("You have reached today's limit of messages. It resets {when}, at midnight UTC.", when=when)
+            text = f"You have reached today's limit of messages. It resets {when}, at midnight UTC."
         case "running":
-            text = Sentence(
-                "Too many of your messages are being answered at the moment. Wait until an answer is finished."
-            )
+            text = "Too many of your messages are being answered at the moment. Wait until an answer is finished."
     return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s, running=refused.running)
 
 
-def in_words(seconds: int) -> Sentence:
+def in_words(seconds: int) -> str:
     """A duration from now, for a sentence: `in 5 minutes`."""
     if seconds < 120:
-        return Sentence("in {count} seconds", count=seconds) if seconds != 1 else Sentence("in a second")
-    if seconds < 7200:
-        return Sentence("in {count} minutes", count=-(-seconds // 60))
-    return Sentence("in {count} hours", count=-(-seconds // 3600))
+        return f"in {seconds} seconds" if seconds != 1 else "in a second"
+    return f"in {-(-seconds // 60)} minutes" if seconds < 7200 else f"in {-(-seconds // 3600)} hours"

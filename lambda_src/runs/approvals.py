@@ -31,7 +31,6 @@ from chatkit.types import (
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
-from lambda_src.languages import ENGLISH, Language, Sentence
 
 if TYPE_CHECKING:
     from agents import Agent, RunResultStreaming, RunState, TResponseInputItem
@@ -69,11 +68,10 @@ class Held:
             state = await RunState.from_json(agent, kept, context_override=wrapper)
             for question, call in zip(self.form.inputs, state.get_interruptions(), strict=True):
                 answers = question.answer.values if question.answer is not None else []
-                approve, deny = _decisions(question)
-                if answers == [approve]:
+                if answers == [APPROVE]:
                     state.approve(call)
                 else:
-                    replies = "".join(f" They said: {answer}" for answer in answers if answer != deny)
+                    replies = "".join(f" They said: {answer}" for answer in answers if answer != DENY)
                     state.reject(call, rejection_message=DENIED + replies)
         except (UserError, ValueError, TypeError, KeyError) as error:
             raise CustomStreamError(CHANGED) from error
@@ -87,7 +85,7 @@ def is_ours(item: ThreadItem) -> bool:
 
 
 def asked(
-    run: "RunResultStreaming", *, until: str, item_id: str, thread: ThreadMetadata, language: Language
+    run: "RunResultStreaming", *, until: str, item_id: str, thread: ThreadMetadata
 ) -> tuple[SDKHiddenContextItem, StructuredInputItem]:
     """The items of a run that stopped for approval: its state, and the form."""
     state = run.to_state().to_json(context_serializer=lambda _: {})
@@ -95,8 +93,8 @@ def asked(
     inputs: list[StructuredInput] = [
         StructuredInputMultipleChoice(
             id=str(number),
-            question=question(call.tool_name or "a tool", call.arguments or "{}", language),
-            options=[StructuredInputMultipleChoiceOption(value=language.text(value)) for value in (APPROVE, DENY)],
+            question=question(call.tool_name or "a tool", call.arguments or "{}"),
+            options=[StructuredInputMultipleChoiceOption(value=value) for value in (APPROVE, DENY)],
         )
         for number, call in enumerate(run.interruptions)
     ]
@@ -107,14 +105,7 @@ def asked(
     )
 
 
-def _decisions(question: StructuredInput) -> tuple[str, str]:
-    """What the form's two buttons answer, in the language of whoever the form was made for."""
-    assert isinstance(question, StructuredInputMultipleChoice), "`asked` makes no other"
-    approve, deny = question.options
-    return approve.value, deny.value
-
-
-def question(tool: str, arguments: str, language: Language = ENGLISH) -> str:
+def question(tool: str, arguments: str) -> str:
     """The form's question: the tool's name for people, then a line for each argument as JSON, made `visible`.
 
     Nothing is truncated, because the missing part could be what the user would refuse.
@@ -126,7 +117,7 @@ def question(tool: str, arguments: str, language: Language = ENGLISH) -> str:
     lines = [arguments.strip()] if arguments.strip() else []
     if isinstance(parsed, dict):
         lines = [f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in parsed.items()]
-    return "\n".join(map(visible, [language.text(Sentence("Allow “{tool}”?", tool=title_of(tool))), *lines]))
+    return "\n".join(map(visible, [f"Allow “{title_of(tool)}”?", *lines]))
 
 
 def title_of(tool: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
 
 BuildAgent = Callable[[], "Agent[Any]"]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it is part of URLs and keys
-TAKEN = ("handoff", "link", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
+TAKEN = ("attachments", "handoff", "link", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
 QUOTAS = {quota.name for quota in fields(QuotaSettings)}
 
 

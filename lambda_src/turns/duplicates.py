@@ -21,7 +21,6 @@ from lambda_src.errors import (
     TooLargeError,
     UnavailableError,
 )
-from lambda_src.languages import Language
 from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.ports import IdempotencyConflict, TurnLedger
 from lambda_src.turns import turn_ids
@@ -48,6 +47,7 @@ class TurnRequest:
 
     `named` is the client's name for the turn (x-chat-turn), if it sent one. A request that `resumes` has already
     received events of the turn (Last-Event-ID), so it must not begin one. `brings_files`: the message has attachments.
+    `edits`: the message replaces the user's last one, whose answer is removed.
     """
 
     operation: str
@@ -56,6 +56,7 @@ class TurnRequest:
     named: str | None
     resumes: bool = False
     brings_files: bool = False
+    edits: bool = False
 
     @property
     def is_unique(self) -> bool:
@@ -72,7 +73,7 @@ class TurnRequest:
     @property
     def removes_items(self) -> bool:
         """Whether items are removed before the answer. Those of a turn that is still writing are not all stored yet."""
-        return self.operation in REMOVING
+        return self.edits or self.operation in REMOVING
 
     @property
     def is_retried(self) -> bool:
@@ -161,7 +162,7 @@ class IdempotencyKey:
         respond, the key is free after UNBEGUN_S.
         """
         with suppress(ChatError):
-            if (refusal := packed(error, self._context.language)) is None:
+            if (refusal := packed(error)) is None:
                 await self._ledger.release_request(self._key, self._turn_id, context=self._context)
             else:
                 await self._ledger.refuse_request(self._key, self._turn_id, refusal, context=self._context)
@@ -179,15 +180,15 @@ class IdempotencyKey:
             await self._ledger.release_request(self._key, self._turn_id, context=self._context)
 
 
-def packed(error: BaseException, language: Language) -> str | None:
-    """A refusal as text, in the caller's language. None for any other error, which a second attempt may not meet."""
+def packed(error: BaseException) -> str | None:
+    """A refusal as text. None for any other error, which a second attempt may not meet."""
     match error:
         case QuotaError():
-            return json.dumps(["QuotaError", language.text_of(error), error.limit, error.retry_after_s])
+            return json.dumps(["QuotaError", str(error), error.limit, error.retry_after_s])
         case NotFoundError():
             return json.dumps(["NotFoundError", ""])
         case ChatError() if type(error).__name__ in _REFUSALS:
-            return json.dumps([type(error).__name__, language.text_of(error)])
+            return json.dumps([type(error).__name__, str(error)])
         case _:
             return None
 

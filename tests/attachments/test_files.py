@@ -16,6 +16,8 @@ from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import message
 from tests.apps.full import ANN, PNG, FullApp, attached, items_of, thread_of
 
+TEXTS = {"a.txt": "text/plain", "a.md": "text/markdown", "a.csv": "text/csv", "a.json": "application/json"}
+
 
 async def test_a_presigned_upload_fixes_length_and_type_and_works_once(full_app: FullApp) -> None:
     created = await full_app.chat()("attachments.create", name="plan.png", size=40, mime_type="image/png; x=y")
@@ -75,6 +77,48 @@ async def test_a_kept_file_is_served_as_a_download_with_its_verified_type(full_a
     head = full_app.aws.s3.head_object(Bucket=full_app.bucket, Key=f"kept/ann/{attachment_id}/file")
     assert head["ContentType"] == "image/png"
     assert head["ContentDisposition"] == "attachment; filename*=UTF-8''%C3%9Cberblick.png"
+
+
+async def test_a_file_of_a_message_opens_in_a_tab_and_text_of_any_type_as_plain_text(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    script = b"<script>alert(1)</script>"
+    shown_as = {
+        "a.png": (PNG, "image/png", "image/png"),
+        "a.pdf": (b"%PDF-1.7", "application/pdf", "application/pdf"),
+        **{name: (script, kind, "text/plain; charset=utf-8") for name, kind in TEXTS.items()},
+    }
+    files = {
+        name: await attached(chat, full_app, data, name=name, kind=kind) for name, (data, kind, _) in shown_as.items()
+    }
+    await chat("threads.create", input=message("look", attachments=[*files.values()]))
+    for name, file in files.items():
+        opened = await chat.post(b"", f"/chatkit/attachments/{file}", "GET")
+        assert (opened.status, opened.headers["cache-control"]) == (200, "no-store")
+        url = urlsplit(opened.json["url"])
+        query = parse_qs(url.query)
+        assert url.path.endswith(f"/kept/ann/{file}/file")
+        assert query["response-content-type"] == [shown_as[name][2]]
+        assert query["response-content-disposition"] == [f"inline; filename*=UTF-8''{name}"]
+
+
+async def test_only_a_file_of_ones_own_message_opens(full_app: FullApp) -> None:
+    ann = full_app.chat()
+    sent, unsent = await attached(ann, full_app), await attached(ann, full_app)
+    await ann("threads.create", input=message("look", attachments=[sent]))
+    refusals = [
+        await chat.post(b"", f"/chatkit/attachments/{file}", "GET")
+        for chat, file in ((ann.as_("bob"), sent), (ann, unsent), (ann, "atc_no"))
+    ]
+    assert {(refused.status, refused.body) for refused in refusals} == {(404, refusals[0].body)}
+
+
+async def test_the_size_of_a_file_is_sent_with_its_message(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    file = await attached(chat, full_app, b"12345", name="a.txt", kind="text/plain")
+    created = await chat("threads.create", input=message("look", attachments=[file]))
+    listed = (await chat("items.list", thread_id=thread_of(created), order="asc")).json["data"][0]
+    assert [item["attachments"][0]["size"] for item in (items_of(created)[0], listed)] == [5, 5]
+    assert "metadata" not in listed["attachments"][0]
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\r\n", "\u2028"])

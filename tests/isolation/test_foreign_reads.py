@@ -129,16 +129,17 @@ async def test_anns_ids_are_unknown_ids_for_bob(
     assert_only_bobs_keys(dynamodb_app)
 
 
-TURN_ROUTES = [
+ROUTES = [
     ("POST", "/chatkit/stop", "turn_id"),
     ("POST", "/chatkit/stop", "thread_id"),
     ("GET", "/chatkit/turns/{}/events", "turn_id"),
     ("GET", "/chatkit/threads/{}/turn", "thread_id"),
+    ("GET", "/chatkit/attachments/{}", "attachment_id"),
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "name"), TURN_ROUTES, ids=lambda value: value)
-async def test_anns_turns_are_unknown_turns_for_bob(
+@pytest.mark.parametrize(("method", "path", "name"), ROUTES, ids=lambda value: value)
+async def test_anns_ids_in_a_url_are_unknown_for_bob(
     dynamodb_app: DynamoDBApp, method: str, path: str, name: str
 ) -> None:
     async def ask(value: str) -> tuple[int, bytes, dict[str, str]]:

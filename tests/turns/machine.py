@@ -5,6 +5,7 @@ The rules are in rules.py, the invariants in test_machine.py.
 
 import asyncio
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from chatkit.store import NotFoundError
 from chatkit.types import UserMessageItem
 
+from lambda_src.chat.edits import last_message
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import UnavailableError
 from lambda_src.quotas.turn_quota import Quotas
@@ -27,7 +29,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.quotas.engine import settings_with
-from tests.turns.turn_fixture import OPTIONS, Model, Process, Reader, thread_at
+from tests.turns.turn_fixture import OPTIONS, Model, Process, Reader, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 HISTORY_ITEMS = 40
@@ -219,6 +221,24 @@ class Regenerating(ObservedModel):
         await self.read(store, context, thread_id, text)
 
 
+class Editing(Regenerating):
+    """The model of a turn that replaces the user's last message."""
+
+    async def opening(
+        self, store: MemoryStore, context: RequestContext, thread_id: str, text: str
+    ) -> AsyncIterator[bytes]:
+        """Replace the message like ChatServer._edited; refuse if it is not the last one."""
+        _, newer = await last_message(store, thread_id, self.user_item_id, context)
+        self.removals = [item.id for item in newer]
+        for item_id in self.removals:
+            await store.delete_thread_item(thread_id, item_id, context)
+        message = self.message(thread_id, text)
+        await store.save_item(thread_id, message, context)
+        yield sse("thread.item.done", item=json.loads(message.model_dump_json(exclude_none=True)))
+        yield OPTIONS
+        await self.read(store, context, thread_id, text)
+
+
 @dataclass(eq=False)
 class Worker:
     """A process that can die, with its connection and clock."""
@@ -269,7 +289,7 @@ class Attempt:
 
     @property
     def regenerates(self) -> bool:
-        """Whether it regenerates the answer to an older message."""
+        """Whether it regenerates the answer to an older message, which it may have replaced."""
         return isinstance(self.model, Regenerating)
 
     @property

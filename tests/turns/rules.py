@@ -18,7 +18,7 @@ from lambda_src.turns import turn_ids
 from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS
-from tests.turns.machine import RUNNING, Attempt, ObservedModel, Regenerating, SeparateStores, Worker
+from tests.turns.machine import RUNNING, Attempt, Editing, ObservedModel, Regenerating, SeparateStores, Worker
 from tests.turns.turn_fixture import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
 
@@ -150,19 +150,43 @@ class TurnRules(RuleBasedStateMachine):
             if pick % 2:
                 self.ask(1 - at, f"words that follow {len(self.attempts)}", None, None)
 
+    @rule(at=workers, waits_s=st.sampled_from([0.0, 0.3, 0.8, 1.3, 3.0]), pick=picks)
+    def edit(self, at: int, pick: int, *, waits_s: float) -> None:
+        """Edit the last message or, in a tab that missed it, an older one; another message may follow."""
+        own = [
+            attempt
+            for attempt in self.attempts
+            if attempt.is_own and not attempt.regenerates and attempt.thread_id == self.thread_id
+        ]
+        if own:
+            message_id = own[-1 - pick % min(2, len(own))].model.user_item_id
+            text = f"changed words {len(self.attempts)}"
+            self.ask(at, text, None, None, regenerates=message_id, edits=True)
+            self.run(self.time.advance(waits_s))
+            if pick % 3 == 0:
+                self.ask(1 - at, f"words that follow {len(self.attempts)}", None, None)
+
     @rule(at=workers)
     def lose_the_answer_to_the_next_message(self, at: int) -> None:
         self.workers[at].connection.loses_next_message = True
 
     def ask(
-        self, at: int, text: str, named: str | None, deadline_s: int | None, *, regenerates: str | None = None
+        self,
+        at: int,
+        text: str,
+        named: str | None,
+        deadline_s: int | None,
+        *,
+        regenerates: str | None = None,
+        edits: bool = False,
     ) -> None:
         number, worker = len(self.attempts), self.workers[at]
         model = ObservedModel(f"msg_answer_{number}", self.time)
         operation = "threads.add_user_message"
         if regenerates is not None:
-            model = Regenerating(f"msg_answer_{number}", self.time, regenerates)
-            operation = "threads.retry_after_item"
+            kind = Editing if edits else Regenerating
+            model = kind(f"msg_answer_{number}", self.time, regenerates)
+            operation = operation if edits else "threads.retry_after_item"
         turn_id = turn_ids.mint(TurnRequest("", thread_id=None, body=text.encode(), named=named).key("ann"))
         deadline_ms = None if deadline_s is None else worker.clock.now_ms() + deadline_s * 1000
         attempt = Attempt(turn_id, text, named, self.thread_id, worker, model, self.time.now_s)
@@ -180,6 +204,7 @@ class TurnRules(RuleBasedStateMachine):
                     turn_id=turn_id,
                     deadline_ms=deadline_ms,
                     operation=operation,
+                    edits=edits,
                 )
             except QuotaError:
                 if (

@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 
-from chatkit.types import AssistantMessageItem, Page, ThreadItem
+from chatkit.types import AssistantMessageItem, Page, ThreadItem, UserMessageItem
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant
 
@@ -17,7 +17,7 @@ from lambda_src.store.ports import JournalBatch
 from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
-from tests.turns.machine import Attempt, Regenerating
+from tests.turns.machine import Attempt, Editing, Regenerating
 from tests.turns.rules import ANN, TurnRules
 from tests.turns.turn_fixture import Reader
 
@@ -64,6 +64,17 @@ class TurnMachine(TurnRules):
             and (self.is_apart or attempt not in self.leases or self.leases.index(attempt) < self.leases.index(other))
             for other in self.attempts
         )
+
+    @invariant()
+    def an_edited_message_is_stored_once_with_the_text_of_one_of_its_turns(self) -> None:
+        texts: dict[str, set[str]] = {}
+        for attempt in self.attempts:
+            if not attempt.regenerates or isinstance(attempt.model, Editing):
+                texts.setdefault(attempt.model.user_item_id, set()).add(attempt.text)
+        for thread_id in self.living:
+            for item in self.items(thread_id):
+                if isinstance(item, UserMessageItem):
+                    assert "".join(part.text for part in item.content) in texts[item.id]
 
     @invariant()
     def a_named_request_stores_its_message_once(self) -> None:

@@ -15,6 +15,7 @@ from chatkit.types import (
     UserMessageItem,
 )
 
+from lambda_src.chat.edits import edited_item
 from lambda_src.chat.server import ChatServer
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext, User
@@ -80,7 +81,11 @@ class Tab:
         """Run a request's turn and return its events."""
         thread_id = None if isinstance(request, ThreadsCreateReq) else THREAD
         turn_request = TurnRequest(
-            request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named
+            request.type,
+            thread_id=thread_id,
+            body=request.model_dump_json().encode(),
+            named=named,
+            edits=edited_item(request) is not None,
         )
         context = RequestContext(user=User("ann"), request_id="r", turn=turn_request.turn("ann"))
 

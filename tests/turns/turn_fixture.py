@@ -155,9 +155,10 @@ class Process:
     async def ask(
         self, model: Model, text: str, *, user: str = "ann", named: str | None = None, thread_id: str = THREAD,
         turn_id: str | None = None, deadline_ms: int | None = None, operation: str = "threads.add_user_message",
+        edits: bool = False,
     ) -> Reader:  # fmt: skip
         """Send a user's message; return the reader of its stream once it is open."""
-        request = TurnRequest(operation, thread_id=thread_id, body=text.encode(), named=named)
+        request = TurnRequest(operation, thread_id=thread_id, body=text.encode(), named=named, edits=edits)
         turn = request.turn(user)
         turn.id = turn_id or turn.id
         context = RequestContext(user=User(user), request_id="r", deadline_ms=deadline_ms, turn=turn)

@@ -107,6 +107,17 @@ class ItemContract(ContractCase):
         assert await item_ids(store, "thr_1", ada) == ["msg_1", "msg_2", "msg_3"]
         assert await store.load_item("thr_1", "msg_2", context=ada) == later
 
+    async def test_an_item_saved_after_the_next_ones_were_deleted_keeps_its_place(
+        self, store: AnyStore, ada: AnyContext, thread: str
+    ) -> None:
+        """Editing a message does this: its old answer is deleted, then its new text is saved."""
+        for item_id in ("msg_1", "msg_2", "msg_3"):
+            await store.add_thread_item("thr_1", message_of(item_id), context=ada)
+        await store.delete_thread_item("thr_1", "msg_3", context=ada)
+        await store.save_item("thr_1", message_of("msg_2", "edited"), context=ada)
+        await store.add_thread_item("thr_1", message_of("msg_4"), context=ada)
+        assert await item_ids(store, "thr_1", ada) == ["msg_1", "msg_2", "msg_4"]
+
     async def test_saving_a_new_item_adds_it(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
         await store.add_thread_item("thr_1", message_of("msg_2"), context=ada)
         await store.save_item("thr_1", message_of("msg_1"), context=ada)
