@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 from agents import Agent, RunConfig, TResponseInputItem, function_tool
 from agents.items import TResponseStreamEvent
+from chatkit.types import AudioInput
 from openai.types import responses as r
 
 from lambda_src.auth import FirstOf, GuestTokens
@@ -105,13 +106,20 @@ async def person(authorization: str | None) -> User:
     return User(id=str(claims["sub"]), operates=OperatorRoles(OperatorSettings()).of_backend(claims))
 
 
+async def transcribe(_: AudioInput) -> str:
+    """The same words for every recording."""
+    return "answer my question.\n"
+
+
 def build_agent() -> Agent[Any]:
     """The agent of the only assistant."""
     return Agent(name="Echo", tools=[pay])
 
 
 def parts(settings: Settings) -> Parts:
-    """The parts of this chat. Guests are admitted if the settings name their secret."""
+    """The parts of this chat. Guests are admitted if the settings name their secret, and dictation is offered if they
+    name its model.
+    """
     guest_tokens = GuestTokens(Secret(lambda: "browser-tests-" * 4)) if settings.guest_secret else None
     return Parts(
         authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),
@@ -120,4 +128,5 @@ def parts(settings: Settings) -> Parts:
         load_assistants=lambda: {"": Assistant(build_agent)},
         build_run_config=lambda: RunConfig(model=Echo(), tracing_disabled=True),
         guest_tokens=guest_tokens,
+        transcribe=transcribe if settings.dictation_model else None,
     )

@@ -3,10 +3,10 @@
 import base64
 
 import pytest
-from playwright.sync_api import FilePayload, Page, Route, expect
+from playwright.sync_api import FilePayload, Page, Response, Route, expect
 
 from tests.content_markers import MARKERS
-from tests.web.chat_page import ChatPage
+from tests.web.chat_page import ChatPage, assistant, json_response
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -15,6 +15,10 @@ PNG = base64.b64decode(
 )
 PICTURE: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": PNG}
 NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": f"# Notes\n{MARKERS['file']}\n".encode()}
+
+PDF: FilePayload = {"name": "a.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4\n%%EOF"}
+PAGE: FilePayload = {"name": "a.txt", "mimeType": "text/plain", "buffer": b"<script>document.title = 'run'</script>"}
+GONE = json_response({"error": "not_found", "message": "There is no such thread, item or attachment."}, 404)
 
 
 def attach(chat: ChatPage, *files: FilePayload) -> None:
@@ -45,7 +49,11 @@ def test_a_file_can_be_sent_without_text(chat: ChatPage) -> None:
     expect(chat.page.get_by_role("progressbar")).to_have_count(0)
     chat.button("Send").click()
     chat.wait_until_writing()
-    expect(chat.page.locator("article.is-user_message .chip")).to_have_text("notes.md")
+    chip = chat.page.locator("article.is-user_message .chip")
+    expect(chip).to_have_text("notes.mdMarkdown · 1 KB")
+    chat.wait_until_done()
+    chat.page.reload()
+    expect(chip).to_have_text("notes.mdMarkdown · 1 KB")
 
 
 def test_upload_progress_is_shown_and_the_message_waits_for_the_upload(chat: ChatPage) -> None:
@@ -133,3 +141,63 @@ def test_a_picture_can_be_pasted(chat: ChatPage) -> None:
         base64.b64encode(PNG).decode(),
     )
     expect(chat.page.locator(".upload")).to_contain_text("pasted.png")
+
+
+@pytest.mark.parametrize(
+    ("file", "media_type"), [(PICTURE, "image/png"), (PDF, "application/pdf"), (PAGE, "text/plain; charset=utf-8")]
+)
+def test_a_file_of_a_message_opens_in_a_tab_that_cannot_reach_the_page(
+    chat: ChatPage, file: FilePayload, media_type: str
+) -> None:
+    chat.open()
+    attach(chat, file)
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+    chat.ask("count to 3")
+    answers: list[Response] = []
+    chat.page.context.on("response", lambda answer: answers.append(answer) if "/kept/" in answer.url else None)
+    with chat.page.expect_popup() as opened:
+        chat.button(f"Open {file['name']}").click()
+    while not (shown := [answer for answer in answers if "content-disposition=inline" in answer.url.lower()]):
+        opened.value.wait_for_timeout(50)
+    assert (shown[0].status, shown[0].headers["content-type"]) == (200, media_type)
+    assert shown[0].headers["content-disposition"].startswith("inline;")
+    assert "authorization" not in shown[0].request.headers
+    if file is not PDF:  # which a headless browser downloads
+        opened.value.wait_for_url("**/kept/**")
+        assert opened.value.evaluate("opener") is None
+        assert opened.value.evaluate("document.scripts.length") == 0
+
+
+def test_a_file_that_is_gone_is_explained_and_its_tab_closed(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, NOTES)
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+    chat.ask("count to 3")
+    chat.page.context.route("**/chatkit/attachments/**", lambda route: route.fulfill(**GONE))
+    with chat.page.expect_popup() as opened:
+        chat.button("Open notes.md").click()
+    expect(chat.notice).to_contain_text("There is no such thread, item or attachment.")
+    assert opened.value.is_closed()
+
+
+def test_a_cited_file_of_the_thread_opens_and_another_is_only_named(echo: ChatPage) -> None:
+    attachment = {"id": "atc_1", "type": "file", "name": "plan.pdf", "mime_type": "application/pdf", "size": 2_500_000}
+    message = {"id": "m", "type": "user_message", "content": [], "attachments": [attachment]}
+    sources = [
+        {"type": "file", "title": "The plan", "filename": "plan.pdf"},
+        {"type": "file", "title": "Another", "filename": "other.pdf"},
+        {"type": "url", "title": "A page", "url": "https://example.com/"},
+    ]
+    answer = assistant("As planned.")
+    answer["content"][0]["annotations"] = [{"type": "annotation", "source": source, "index": 3} for source in sources]
+    echo.page.context.route("**/chatkit/attachments/atc_1", lambda route: route.fulfill(**GONE))
+    echo.show_thread([message, answer])
+    expect(echo.button("Open plan.pdf")).to_have_text("plan.pdfPDF · 2.5 MB")
+    with echo.page.expect_popup():
+        echo.button("The plan").click()
+    expect(echo.notice).to_contain_text("There is no such")
+    expect(echo.button("Another")).to_have_count(0)
+    expect(echo.page.get_by_text("Another")).to_be_visible()
+    link = echo.page.get_by_role("link", name="A page")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")

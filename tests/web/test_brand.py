@@ -1,4 +1,4 @@
-"""Branding of the page by stage options: title, greeting, prompts, accent color, disclaimer, and a choice of models."""
+"""Branding of the page by stage options: title, greeting, prompts, accent color, disclaimer; models and tools."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PAGE = {
     "disclaimer": "Answers can be wrong.",
     "privacy_url": PRIVACY,
 }
-BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large"}
+BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large", "CHAT_TOOL_CHOICES": "pay,look_it-up"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,19 @@ def test_the_chosen_model_is_sent_with_the_message_and_remembered(shop: ChatPage
     expect(picker).to_have_value("large")
 
 
+def test_the_chosen_tool_is_sent_with_one_message(shop: ChatPage) -> None:
+    picker = shop.page.get_by_label("Tool")
+    expect(picker.get_by_role("option")).to_have_text(["Any tool", "Pay", "Look it up"])
+    picker.select_option("Pay")
+    sent: list[dict[str, Any]] = []
+    shop.page.on("request", lambda request: sent.append(request.post_data_json) if request.post_data else None)
+    for words in ("hello", "again"):
+        shop.ask(words)
+    options = [body["params"]["input"]["inference_options"] for body in sent if "input" in body.get("params", {})]
+    assert options == [{"model": "small", "tool_choice": {"id": "pay"}}, {"model": "small"}]
+    expect(picker).to_have_value("")
+
+
 def test_chatkit_gets_the_same_branding(tab: Page, branded_chatkit: str) -> None:
     chatkit = with_cdn(tab)
     tab.goto(branded_chatkit)
@@ -96,6 +109,8 @@ def test_chatkit_gets_the_same_branding(tab: Page, branded_chatkit: str) -> None
     assert options["disclaimer"] == {"text": f"Answers can be wrong. {link}"}
     models = [{"id": "small", "label": "small", "default": True}, {"id": "large", "label": "large"}]
     assert options["composer"]["models"] == models
+    tools = [{"id": "pay", "label": "Pay"}, {"id": "look_it-up", "label": "Look it up"}]
+    assert options["composer"]["tools"] == [{**tool, "icon": "bolt"} for tool in tools]
     tab.emulate_media(color_scheme="dark")
     expect(chatkit.element).to_be_visible()
     assert chatkit.options["theme"]["color"]["accent"]["primary"] == LIGHTER

@@ -10,6 +10,10 @@ from tests.web.chatkit_cdn import CDN, SCRIPT, ChatKit, with_cdn, without_cdn
 from tests.web.conftest import GUESTS, served
 
 KEY = "domain_pk_test"
+OPTIONS = {  # of ChatKitOptions in @openai/chatkit 1.9.0
+    *("api", "locale", "theme", "frameTitle", "initialThread", "onClientTool", "header", "history", "startScreen"),
+    *("threadItemActions", "composer", "disclaimer", "entities", "commands", "widgets", "thread"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def stored_answer(chatkit: ChatKit) -> str:
     return text
 
 
-def test_chatkit_gets_options_that_match_the_stage(chatkit: ChatKit, keyed: str) -> None:
+def test_chatkit_gets_options_that_match_the_stage(chatkit: ChatKit, tab: Page, keyed: str) -> None:
     options = chatkit.options
     assert options["api"] == {"url": f"{keyed}chatkit", "domainKey": KEY, "uploadStrategy": {"type": "two_phase"}}
     assert options["history"] == {"enabled": True, "showDelete": True, "showRename": True}
@@ -59,6 +63,9 @@ def test_chatkit_gets_options_that_match_the_stage(chatkit: ChatKit, keyed: str)
     assert options["composer"]["dictation"] == {"enabled": False}  # there is no model key
     assert options["composer"]["attachments"]["enabled"] is False  # there is no bucket
     assert options["theme"] == "light"
+    assert options["locale"] == tab.evaluate("document.documentElement.lang")
+    assert options["commands"] == {"enabled": True}
+    assert options["frameTitle"] == "Chat"
     box = chatkit.element.bounding_box()
     assert box is not None
     assert (box["width"], box["height"]) == (1280, 860)
@@ -112,6 +119,28 @@ def test_chatkit_follows_the_color_scheme_of_the_system_and_of_the_user(chatkit:
     expect(chatkit.element).to_have_attribute("data-color-scheme", "dark")
     chatkit.element.evaluate("chat => chat.options.header.rightAction.onClick()")
     expect(chatkit.element).to_have_attribute("data-color-scheme", "light")
+
+
+def test_actions_of_widgets_and_clicks_on_entities_reach_the_page(chatkit: ChatKit) -> None:
+    heard = chatkit.element.evaluate(
+        """async ({ options }) => {
+          const heard = [];
+          for (const name of ["chat-action", "chat-entity"])
+            document.addEventListener(name, ({ detail }) => heard.push([name, detail]), { once: true });
+          await options.widgets.onAction({ type: "open", payload: { id: 7 } }, { id: "wid_1" });
+          options.entities.onClick({ id: "order-7", title: "Order 7" });
+          return heard;
+        }"""
+    )
+    assert heard == [
+        ["chat-action", {"type": "open", "payload": {"id": 7}, "item": {"id": "wid_1"}}],
+        ["chat-entity", {"id": "order-7", "title": "Order 7"}],
+    ]
+
+
+def test_every_option_of_chatkit_is_passed(chatkit: ChatKit) -> None:
+    names = set(chatkit.element.evaluate("chat => Object.keys(chat.options)"))
+    assert names | {"disclaimer"} == OPTIONS  # a stage without a disclaimer has none: test_brand.py
 
 
 def test_a_client_tool_asks_the_user_first(chatkit: ChatKit, tab: Page) -> None:

@@ -1,9 +1,8 @@
 // The server's requests, as the page makes them: one answer, or a stream of events that outlives a broken connection.
 import { ChatError, chatClient } from "./chat-client.js";
-import { isThrottled } from "./client/answers.js";
+import { isThrottled, resultOf } from "./client/answers.js";
 import { eventsAcrossBreaks } from "./client/streams.js";
 import { triesOf } from "./client/tries.js";
-import { currentLanguage, t } from "./texts.js";
 
 const STREAM_PAUSES_MS = [0, 500, 1000, 2000, 4000, 8000]; // before each try: half a minute without a network
 const CALL_PAUSES_MS = [0, 500, 1000, 2000]; // while Lambda throttles
@@ -14,7 +13,7 @@ const CALL_PAUSES_MS = [0, 500, 1000, 2000]; // while Lambda throttles
  */
 export function createApi({ url, session, tokenHeader }) {
   let open = true;
-  const chat = chatClient({ url, getToken: (how) => (open ? session.getToken(how) : null), tokenHeader, language: currentLanguage() });
+  const chat = chatClient({ url, getToken: (how) => (open ? session.getToken(how) : null), tokenHeader });
 
   return {
     /** Another person is here: what still runs ends as it may, and is never repeated with that one's token. */
@@ -27,8 +26,8 @@ export function createApi({ url, session, tokenHeader }) {
     takeAlong: () => told(() => session.takeAlong(chat.fetch)),
 
     /** One of ChatKit's requests that stream. After a broken connection it continues with the next event. */
-    stream(type, params, { signal, onEvent, onBreak }) {
-      const body = JSON.stringify({ type, params });
+    stream(type, params, { signal, onEvent, onBreak, metadata }) {
+      const body = JSON.stringify({ type, params, metadata });
       const open = (seen) => {
         const headers = { accept: "text/event-stream", "content-type": "application/json" };
         return chat.fetch(chat.url, { method: "POST", headers: seen === null ? headers : { ...headers, "last-event-id": seen }, body, signal });
@@ -45,6 +44,9 @@ export function createApi({ url, session, tokenHeader }) {
     /** Whether a thread waits for a person or has one, and the request for one. */
     held: (threadId) => told(() => chat.held(threadId)),
     askForPerson: (threadId) => told(() => chat.askForPerson(threadId)),
+
+    /** A URL that opens an attached file in a tab. */
+    fileUrl: (id) => told(async () => (await resultOf(await chat.fetch(`${chat.url}/attachments/${encodeURIComponent(id)}`))).url),
 
     /** The attachment that came of a file; onProgress gets a share of 1. */
     upload: (file, { signal, onProgress }) =>
@@ -76,10 +78,7 @@ async function told(ask) {
 }
 
 function shown(error) {
-  const { status, code, retryAfterS } = error;
-  const own = { upload: "upload_refused", http_error: "server_status" }[code]; // of chat-client.js, whose texts are English
-  if (own) return new ChatError(t(own, { status: String(status) }), { status, code, retryAfterS });
   if (error instanceof ChatError) return error;
-  const text = error instanceof TypeError ? t("connection_lost") : error.message;
+  const text = error instanceof TypeError ? "The connection was lost. Check your network, then try again." : error.message;
   return new ChatError(text, { status: 0, code: "offline" }); // fetch throws a TypeError, the session its own sentences
 }

@@ -1,8 +1,10 @@
 // The message composer: text box, attachments, Send and Stop. Does not know where messages go.
+import { record } from "./dictation.js";
 import { h, iconButton, icon } from "./dom.js";
-import { t } from "./texts.js";
 import { TAKEN } from "./uploads.js";
 
+const PLACEHOLDER = "Write a message";
+const USUAL = "Enter sends, Shift + Enter starts a new line.";
 const MODEL = "chat.model"; // keeps the user's choice
 const DRAFT = "chat.draft"; // keeps the draft across a reload and a sign-in
 
@@ -11,14 +13,16 @@ export class ChatComposer extends HTMLElement {
   #running = false;
   #closed = null;
   #ready = false; // whether a conversation is open
+  #recording = null; // of the microphone, or true while it is transcribed
+  #trouble = null; // why the last dictation failed
   #wanted = false; // whether Enter was pressed before the message could be sent: it goes as soon as it can
 
   connectedCallback() {
-    this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": t("attached_files") });
+    this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": "Attached files" });
     this.text = h("textarea", {
-      id: "message", rows: 1, placeholder: t("write_message"), "aria-label": t("message"), "aria-describedby": "composer-hint",
+      id: "message", rows: 1, placeholder: PLACEHOLDER, "aria-label": "Message", "aria-describedby": "composer-hint",
       enterkeyhint: "send", autocomplete: "off",
-      oninput: () => { this.#wanted = false; this.#written(); }, onkeydown: (event) => this.#key(event),
+      oninput: () => { this.#wanted = false; this.#trouble = null; this.#written(); }, onkeydown: (event) => this.#key(event),
       onpaste: (event) => this.#dropped(event, event.clipboardData),
     });
     this.files = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true", onchange: () => {
@@ -26,12 +30,14 @@ export class ChatComposer extends HTMLElement {
       this.files.value = "";
       this.text.focus();
     } });
-    this.attach = iconButton("attach", t("attach_files"), () => this.files.click(), { hidden: true });
-    this.models = h("select.models", { "aria-label": t("model"), hidden: true, onchange: () => localStorage.setItem(MODEL, this.models.value) });
-    this.button = h("button.send", { type: "submit" });
+    this.attach = iconButton("attach", "Attach files", () => this.files.click(), { hidden: true });
+    this.models = h("select.models", { "aria-label": "Model", hidden: true, onchange: () => localStorage.setItem(MODEL, this.models.value) });
+    this.tools = h("select.models", { "aria-label": "Tool", hidden: true });
+    this.microphone = iconButton("microphone", "Dictate", () => this.#dictate(), { hidden: true, "aria-pressed": "false" });
+    this.button = h("button.send", { type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
     this.hint = h("p.hint", { id: "composer-hint", role: "status" });
     const form = h("form", { onsubmit: (event) => { event.preventDefault(); this.#act(); } },
-      this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.models, this.button));
+      this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.tools, this.models, this.microphone, this.button));
     this.replaceChildren(form, this.hint);
     this.uploads.addEventListener("change", () => this.#uploaded());
     this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
@@ -41,7 +47,12 @@ export class ChatComposer extends HTMLElement {
   }
 
   use(api, features) {
+    this.api = api;
     this.uploads.use(api, features);
+    this.microphone.hidden = !features.dictation;
+    const tools = features.tools ?? [];
+    this.tools.replaceChildren(...[{ id: "", label: "Any tool" }, ...tools].map(({ id, label }) => h("option", { value: id }, label)));
+    this.tools.hidden = !tools.length;
     this.takesFiles = features.attachments;
     this.attach.hidden = !features.attachments;
     this.files.accept = TAKEN;
@@ -77,8 +88,8 @@ export class ChatComposer extends HTMLElement {
   /** Why nothing can be written here, or null. */
   set closed(reason) {
     this.#closed = reason;
-    this.text.disabled = this.attach.disabled = reason !== null;
-    this.text.placeholder = reason === null ? t("write_message") : "";
+    this.text.disabled = this.attach.disabled = this.microphone.disabled = reason !== null;
+    this.text.placeholder = reason === null ? PLACEHOLDER : "";
     this.#update();
   }
 
@@ -88,6 +99,7 @@ export class ChatComposer extends HTMLElement {
     this.#update();
     if (this.#wanted || !this.#sendable) return;
     const detail = { text: this.text.value.trim(), attachments: this.uploads.take(), options: this.#options };
+    this.tools.value = ""; // a tool is chosen for one message
     this.clear();
     this.dispatchEvent(new CustomEvent("say", { detail }));
   }
@@ -98,8 +110,39 @@ export class ChatComposer extends HTMLElement {
     this.dispatchEvent(new CustomEvent("say", { detail: { text, attachments: [], options: this.#options } }));
   }
 
-  /** ChatKit's inference options: the model, if there is a choice. */
-  get #options() { return this.models.hidden ? {} : { model: this.models.value }; }
+  /** ChatKit's inference options: the model, if there is a choice, and the tool, if there is one. */
+  get #options() {
+    const { models, tools } = this;
+    return { ...(!models.hidden && { model: models.value }), ...(tools.value && { tool_choice: { id: tools.value } }) };
+  }
+
+  /** Record, or end the recording and write what was said into the text. */
+  async #dictate() {
+    if (this.#recording === true) return;
+    this.#trouble = null;
+    try {
+      if (this.#recording) return this.#recording.stop();
+      this.#listening(true);
+      this.#recording = await record();
+      this.#listening(this.#recording);
+      const audio = await this.#recording.audio;
+      this.#listening(true);
+      const { text } = await this.api.call("input.transcribe", audio);
+      const { value, selectionStart: from, selectionEnd: to } = this.text;
+      this.text.setRangeText(/\S$/.test(value.slice(0, from)) ? ` ${text.trim()}` : text.trim(), from, to, "end");
+    } catch (error) {
+      this.#trouble = error.message;
+    }
+    this.#listening(null);
+    this.#written();
+    this.focus();
+  }
+
+  #listening(recording) {
+    this.#recording = recording;
+    this.microphone.setAttribute("aria-pressed", String(recording !== null));
+    this.#update();
+  }
 
   #offer(models) {
     this.models.replaceChildren(...models.map((model) => h("option", { value: model }, model)));
@@ -123,13 +166,14 @@ export class ChatComposer extends HTMLElement {
 
   /** What Enter would do, or why the message cannot be sent. */
   get #advice() {
-    const [sending, failed, refused] = ["sending", "failed", "refused"].map((state) => this.uploads.named(state));
-    const text = (key, names) => t(key, { files: names.join(", "), count: names.length });
+    const [sending, failed, refused] = ["sending", "failed", "refused"].map((state) => this.uploads.named(state).join(", "));
     if (this.#closed !== null) return this.#closed;
-    if (failed.length) return text("upload_failed", failed);
-    if (sending.length) return text(this.#wanted ? "sent_after_upload" : "uploading", sending);
-    if (refused.length) return text("accepted_not", refused);
-    return t("enter_sends");
+    if (this.#recording) return this.#recording === true ? "Listening ..." : "Recording. Press Dictate again to write it down.";
+    if (this.#trouble) return this.#trouble;
+    if (failed) return `${failed} was not uploaded. Try again or remove it; then the message can be sent.`;
+    if (sending) return this.#wanted ? `The message is sent as soon as ${sending} is uploaded.` : `Uploading ${sending} ...`;
+    if (refused) return `${refused} is not accepted and will not be sent.`;
+    return USUAL;
   }
 
   #key(event) {
@@ -156,12 +200,11 @@ export class ChatComposer extends HTMLElement {
   #update() {
     const advice = this.#advice;
     if (this.hint.textContent !== advice) this.hint.textContent = advice;
-    this.hint.classList.toggle("usual", advice === t("enter_sends"));
-    const action = this.#running ? "stop" : "send";
-    if (this.button.value !== action) {
-      this.button.value = action;
-      this.button.replaceChildren(icon(action));
-      this.button.setAttribute("aria-label", (this.button.title = t(action)));
+    this.hint.classList.toggle("usual", advice === USUAL);
+    const label = this.#running ? "Stop" : "Send";
+    if (this.button.title !== label) {
+      this.button.replaceChildren(icon(label.toLowerCase()));
+      this.button.setAttribute("aria-label", (this.button.title = label));
     }
     this.button.setAttribute("aria-disabled", String(!this.#running && !this.#sendable)); // it keeps the focus, unlike a disabled one
   }

@@ -1,6 +1,5 @@
 // The state of one thread and its running turn, visible or not. Knows the server's requests; knows no element.
 import { fold, wordsOf } from "./fold.js";
-import { t } from "./texts.js";
 
 const PAGE = 50; // items in one request
 
@@ -17,6 +16,7 @@ export class Conversation extends EventTarget {
   problem = null; // { error, again } of the last turn: `again` retries it
   held = null; // "waiting" for a person, or "person" while one has the thread
   before = null; // the cursor of earlier items, if there are any
+  editing = null; // { id, text } of the message that the user is changing
 
   #api;
   #pending = 0;
@@ -31,7 +31,7 @@ export class Conversation extends EventTarget {
 
   /** The text of a message that the server has not accepted. */
   get unsent() {
-    return wordsOf([...this.items].find(([id]) => id.startsWith("pending-"))?.[1] ?? {});
+    return this.editing?.text ?? wordsOf([...this.items].find(([id]) => id.startsWith("pending-"))?.[1] ?? {});
   }
 
   /** Load the stored items and follow a running turn; rejects with a ChatError. */
@@ -71,20 +71,61 @@ export class Conversation extends EventTarget {
 
   /** Say something. `attachments` are ChatKit's, uploaded already; `options` are its inference options, such as `model`. */
   send(text, attachments = [], options = {}) {
-    const item = {
-      id: `pending-${++this.#pending}`, type: "user_message", attachments, created_at: new Date().toISOString(),
-      content: [{ type: "input_text", text }], inference_options: options,
-    };
-    const input = { content: item.content, attachments: attachments.map((one) => one.id), inference_options: options };
+    const item = this.#message(text, { attachments, inference_options: options });
+    this.editing = null;
     const attempt = () => {
       this.items.set(item.id, item);
       this.#tell("items", { ids: [item.id], now: true });
+      const input = inputOf(item);
       const [type, params] = this.id
         ? ["threads.add_user_message", { thread_id: this.id, input }] : ["threads.create", { input }];
       return this.#stream(type, params, { again: attempt, pending: item.id });
     };
     return attempt();
   }
+
+  #message(text, rest) {
+    const created_at = new Date().toISOString();
+    return { ...rest, id: `pending-${++this.#pending}`, type: "user_message", created_at, content: [{ type: "input_text", text }] };
+  }
+
+  /** The user's last message, if it can be changed: it is stored, and no answer is being written. */
+  get editable() {
+    const last = this.running || (this.thread?.status?.type ?? "active") !== "active" ? null : this.askedBefore();
+    return last && !last.id.startsWith("pending-") && last.content.every(({ type }) => type === "input_text") ? last : null;
+  }
+
+  /** Begin to change a message, or show what was written so far; null: leave it as it is. */
+  edit(editing) {
+    const ids = [this.editing?.id, editing?.id].filter(Boolean);
+    this.editing = editing;
+    this.#tell("items", { ids, now: true });
+  }
+
+  /** Send the message again with another text, in place of itself and its answer. If it is refused, nothing changes. */
+  resend(old, text) {
+    const item = this.#message(text, old);
+    const before = this.items;
+    const kept = [...before].slice(0, [...before.keys()].indexOf(old.id));
+    this.items = new Map([...kept, [item.id, item]]);
+    this.editing = null;
+    this.#tell("items", { all: true, now: true });
+    const undo = () => {
+      this.items = before;
+      this.editing = { id: old.id, text };
+      this.#tell("items", { all: true });
+    };
+    const params = { thread_id: this.id, input: inputOf(item) };
+    return this.#stream("threads.add_user_message", params, { pending: item.id, undo, metadata: { edited_item_id: old.id } });
+  }
+
+  /** The file of that name in this thread, if the user attached one. */
+  fileNamed(name) {
+    return [...this.items.values()].flatMap((item) => item.attachments ?? []).find((file) => file.name === name) ?? null;
+  }
+
+  /** A URL that opens an attached file, for some minutes. */
+  fileUrl(file) { return this.#api.fileUrl(file.id); }
 
   /** Answer once more what the user said in `item`: what came after it is gone. */
   retry(item) {
@@ -127,12 +168,15 @@ export class Conversation extends EventTarget {
 
   stop() { this.running?.stop(); }
 
-  #stream(type, params, { again = () => this.#stream(type, params), pending } = {}) {
-    return this.#run((options) => this.#api.stream(type, params, options), { again, pending });
+  #stream(type, params, { again = () => this.#stream(type, params), metadata, ...rest } = {}) {
+    return this.#run((options) => this.#api.stream(type, params, { ...options, metadata }), { again, ...rest });
   }
 
-  /** Read one turn to its end. If a second one starts, the server supersedes the first, and we read only the newest. */
-  async #run(read, { again = null, pending = null }) {
+  /**
+   * Read one turn to its end. If a second one starts, the server supersedes the first, and we read only the newest.
+   * `undo` takes back the message `pending` if the server does not accept it.
+   */
+  async #run(read, { again = null, pending = null, undo = null }) {
     const abort = new AbortController();
     const running = { stop: () => abort.abort() }; // chat-client.js tells the server
     this.#set({ running, problem: null, progress: null });
@@ -142,12 +186,13 @@ export class Conversation extends EventTarget {
         pending = null;
       } else this.#take(event);
     };
-    const onBreak = () => this.#set({ progress: { text: t("reconnecting") } });
+    const onBreak = () => this.#set({ progress: { text: "Connecting again ..." } });
     try {
       await read({ signal: abort.signal, onEvent, onBreak });
     } catch (error) {
       const refused = error.status >= 400 && error.status < 500; // the server started nothing
-      const repeat = pending ? () => { this.items.delete(pending); return again(); } : refused ? again : () => this.reload();
+      const repeat = pending ? undo ? null : () => { this.items.delete(pending); return again(); } : refused ? again : () => this.reload();
+      if (pending) undo?.(); // the text is in the box again, to be changed or sent
       if (!abort.signal.aborted) this.fail(error, repeat);
     }
     if (this.running !== running) return;
@@ -179,7 +224,7 @@ export class Conversation extends EventTarget {
       }
       case "error": {
         const again = event.allow_retry && this.askedBefore() ? () => this.retry(this.askedBefore()) : null;
-        this.fail(new Error(event.message ?? t("went_wrong")), again);
+        this.fail(new Error(event.message ?? "Something went wrong. Try again."), again);
         break;
       }
       case "progress_update": this.#set({ progress: event }); break;
@@ -212,3 +257,6 @@ export class Conversation extends EventTarget {
 
   #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 }
+
+const inputOf = ({ content, attachments, quoted_text, inference_options }) => (
+  { content, attachments: attachments.map(({ id }) => id), quoted_text, inference_options });

@@ -1,14 +1,19 @@
 // The messages of a conversation: one element per item, redrawn only if the item changed, at most once per frame.
-import { h, iconButton } from "./dom.js";
+import { h, icon, iconButton } from "./dom.js";
+import { editor } from "./editor.js";
 import { wordsOf } from "./fold.js";
 import { structuredInput, toolCall } from "./forms.js";
 import { copied } from "./markdown.js";
 import { picture } from "./pictures.js";
 import { sources, spinner, task, workflow } from "./tasks.js";
-import { t } from "./texts.js";
+import { sizeOf } from "./uploads.js";
 import { widget } from "./widgets.js";
 
-/** <chat-messages>: shows its `conversation`. Dispatches "drawn". */
+const KINDS = { // of files: what their chips say
+  "application/pdf": "PDF", "text/plain": "Text", "text/markdown": "Markdown", "text/csv": "CSV", "application/json": "JSON",
+};
+
+/** <chat-messages>: shows its `conversation`. Dispatches "drawn", "resent" and "refused" with { error }. */
 export class ChatMessages extends HTMLElement {
   #rows = new Map(); // item id -> row
   #changed = new Set();
@@ -17,7 +22,7 @@ export class ChatMessages extends HTMLElement {
   #kinds = new Map(); // item id -> feedback given
 
   connectedCallback() {
-    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, t("show_earlier"));
+    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, "Show earlier messages");
     this.list = h("div.items");
     this.foot = h("div.foot");
     this.replaceChildren(this.earlier, this.list, this.foot);
@@ -62,19 +67,21 @@ export class ChatMessages extends HTMLElement {
     for (const [id, row] of this.#rows) if (!items.has(id)) { row.remove(); this.#rows.delete(id); }
     let place = this.list.firstChild;
     const last = [...items.keys()].at(-1);
+    const editable = this.#now.editable?.id;
     for (const [id, item] of items) {
       let row = this.#rows.get(id);
       if (!row) this.#rows.set(id, (row = h(`article.row.is-${item.type}`)));
       if (row !== place) this.list.insertBefore(row, place);
       else place = place.nextSibling;
       const live = Boolean(running) && id === last;
-      if (!this.#changed.has(id) && row.live === live) continue;
+      if (!this.#changed.has(id) && row.live === live && row.editable === (id === editable)) continue;
       row.live = live;
+      row.editable = id === editable;
       this.#show(row, item, live);
     }
     this.#changed.clear();
     this.earlier.hidden = !this.#now.before;
-    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? t("thinking") : null);
+    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? "Thinking ..." : null);
     const shown = this.foot.querySelector(".progress span:last-child");
     if (said && shown) shown.textContent = said;
     else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
@@ -101,32 +108,70 @@ export class ChatMessages extends HTMLElement {
   }
 
   #userMessage(row, item) {
+    const now = this.#now;
     const text = wordsOf(item);
-    const copy = iconButton("copy", t("copy_message"), () => copied(copy, text));
-    row.replaceChildren(h("h2.unseen", {}, t("you")),
-      item.attachments?.length ? h("div.files", {}, item.attachments.map(attachment)) : "",
-      item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : "",
-      text ? h("div.bubble", {}, text) : "", text ? h("div.actions", {}, copy) : "");
+    const above = [h("h2.unseen", {}, "You"),
+      item.attachments?.length ? h("div.files", {}, item.attachments.map((file) => this.#attachment(file))) : "",
+      item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : ""];
+    if (row.editable && now.editing?.id === item.id) {
+      if (row.querySelector(".editor")) return;
+      row.replaceChildren(...above, editor(now.editing.text, {
+        was: text,
+        write: (changed) => { now.editing.text = changed; },
+        cancel: () => { now.edit(null); row.querySelector(".pencil")?.focus(); },
+        send: (changed) => { now.resend(item, changed); this.dispatchEvent(new Event("resent")); },
+      }));
+      return row.querySelector("textarea").focus();
+    }
+    const copy = iconButton("copy", "Copy the message", () => copied(copy, text));
+    const pencil = row.editable && iconButton("pencil", "Edit the message", () => now.edit({ id: item.id, text }), { class: "icon pencil" });
+    row.replaceChildren(...above, text ? h("div.bubble", {}, text) : "", text || pencil ? h("div.actions", {}, pencil, text && copy) : "");
+  }
+
+  #attachment(file) {
+    const open = { type: "button", "aria-label": `Open ${file.name}`, title: file.name, onclick: () => this.#openFile(file) };
+    if (file.type === "image" && file.preview_url) return h("button.shot", open, h("img", { src: file.preview_url, alt: file.name }));
+    const details = [KINDS[file.mime_type], file.size && sizeOf(file)].filter(Boolean).join(" · ");
+    return h("button.chip.file", open, icon("document"), h("span", {}, file.name), h("span.detail", {}, details));
+  }
+
+  /** Open an attached file in a tab, by a URL that is signed now. */
+  async #openFile(file) {
+    const tab = window.open("", "_blank"); // at once: browsers allow it only during a click
+    try {
+      if (!tab) throw new Error("Your browser blocked the new tab. Allow pop-ups for this page, then try again.");
+      tab.opener = null;
+      tab.location.replace(await this.#now.fileUrl(file));
+    } catch (error) {
+      tab?.close();
+      this.dispatchEvent(new CustomEvent("refused", { detail: { error } }));
+    }
+  }
+
+  /** What a click on a source does: nothing, unless it is a file of this thread. */
+  #opening(source) {
+    const file = source.type === "file" && this.#now.fileNamed(source.filename);
+    return file ? () => this.#openFile(file) : null;
   }
 
   #assistantMessage(row, item, live) {
-    if (!row.firstChild) row.append(h("h2.unseen", {}, t("assistant")), h("div.parts"), h("div.actions"));
+    if (!row.firstChild) row.append(h("h2.unseen", {}, "Assistant"), h("div.parts"), h("div.actions"));
     const [, parts, actions] = row.children;
     item.content.forEach((part, index) => {
       const element = parts.children[index] ?? parts.appendChild(h("div", {}, h("chat-markdown"), h("div.cited")));
       element.firstChild.show(part.text, !live);
       const cited = part.annotations.filter(Boolean);
-      if (cited.length !== element.lastChild.childElementCount) element.lastChild.replaceChildren(cited.length ? sources(cited.map((one) => one.source)) : "");
+      if (cited.length !== element.lastChild.childElementCount) element.lastChild.replaceChildren(cited.length ? sources(cited.map((one) => one.source), (source) => this.#opening(source)) : "");
     });
     if (live) return actions.replaceChildren(); // its place is kept: nothing jumps when the buttons come
     if (!actions.firstChild) actions.append(...this.#actions(item));
   }
 
   #actions(item) {
-    const copy = iconButton("copy", t("copy_answer"), () => copied(copy, wordsOf(this.#now.items.get(item.id))));
-    const [good, bad] = [["thumb-up", t("good_answer"), "positive"], ["thumb-down", t("bad_answer"), "negative"]].map(([sign, label, kind]) =>
+    const copy = iconButton("copy", "Copy the answer", () => copied(copy, wordsOf(this.#now.items.get(item.id))));
+    const [good, bad] = [["thumb-up", "Good answer", "positive"], ["thumb-down", "Bad answer", "negative"]].map(([sign, label, kind]) =>
       iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
-    const again = iconButton("reload", t("answer_again"), () => {
+    const again = iconButton("reload", "Answer again", () => {
       const asked = this.#now.askedBefore(this.#now.items.get(item.id));
       if (asked) this.#now.retry(asked);
     });
@@ -158,14 +203,9 @@ export class ChatMessages extends HTMLElement {
   }
 }
 
-function attachment(one) {
-  if (one.type !== "image" || !one.preview_url) return h("span.chip", {}, one.name);
-  return h("a", { href: one.preview_url, target: "_blank", rel: "noopener noreferrer" }, h("img", { src: one.preview_url, alt: one.name }));
-}
-
 function generatedImage(item) {
-  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, t("making_picture")));
-  return h("div.picture", {}, picture(item.image.url, t("picture_by_assistant")));
+  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, "Making a picture ..."));
+  return h("div.picture", {}, picture(item.image.url, "Picture made by the assistant"));
 }
 
 customElements.define("chat-messages", ChatMessages);

@@ -1,17 +1,16 @@
 // What the assistant did on the way: workflows, tasks, sources.
 import { h, icon } from "./dom.js";
 import "./markdown.js";
-import { duration, t } from "./texts.js";
 
 const SIGNS = { web_search: "globe", thought: "lightbulb", file: "document", image: "sparkle" };
-const TITLES = { web_search: "searched_web", thought: "thought", file: "read_files", image: "picture_made" };
+const TITLES = { web_search: "Searched the web", thought: "Thought", file: "Read files", image: "Made a picture" };
 
 /** A workflow item: its tasks in a fold, open while it runs or when the server says so. */
 export function workflow(item, { live, was }) {
   const { summary, tasks, expanded, type } = item.workflow;
   const ended = summary || !live;
-  const title = summary?.title ?? (summary?.duration !== undefined ? t("thought_for", { time: duration(summary.duration) })
-    : t(ended ? (type === "reasoning" ? "thought" : "steps_done") : "working"));
+  const title = summary?.title ?? (summary?.duration !== undefined ? `Thought for ${duration(summary.duration)}`
+    : ended ? (type === "reasoning" ? "Thought" : "Worked through steps") : "Working ...");
   const open = was ? was.open : ended ? expanded : true;
   return h("details.workflow", { open }, h("summary", {}, ended ? icon(summary?.icon ?? "check-circle") : spinner(), title),
     h("ol.tasks", {}, tasks.map((one) => h("li", {}, taskRow(one, live && !summary)))));
@@ -23,20 +22,21 @@ export const task = (item) => h("div.task-item", {}, taskRow(item.task, false));
 function taskRow(one, live) {
   const sign = one.status_indicator === "loading" && live ? spinner()
     : icon(one.status_indicator === "complete" ? "check" : one.icon ?? SIGNS[one.type] ?? "dot");
-  const title = one.title ?? one.title_query ?? (TITLES[one.type] && t(TITLES[one.type]));
+  const title = one.title ?? one.title_query ?? TITLES[one.type];
   const body = one.content ? markdown(one.content) : null;
   return h("div.task", {}, h("span.sign", {}, sign), h("div", {}, title && h("div.name", {}, title), body,
     one.queries?.length ? h("div.queries", {}, one.queries.map((query) => h("span.chip", {}, icon("search"), query))) : null,
     one.sources?.length ? sources(one.sources) : null));
 }
 
-/** Where a sentence comes from: links for pages, names for what is no page. */
-export function sources(all) {
-  return h("ul.sources", { "aria-label": t("sources") }, all.map((source) => h("li", {}, chip(source))));
+/** Where a sentence comes from: links for pages, names for what is no page. `opening(source)` opens it, or is null. */
+export function sources(all, opening = () => null) {
+  return h("ul.sources", { "aria-label": "Sources" }, all.map((source) => h("li", {}, chip(source, opening(source)))));
 }
 
-function chip(source) {
-  const name = source.title || source.filename || source.label || t("source");
+function chip(source, open) {
+  const name = source.title || source.filename || source.label || "Source";
+  if (open) return h("button.chip", { type: "button", onclick: open }, icon("document"), name);
   if (source.type !== "url" || !/^https?:\/\//i.test(source.url)) {
     return h("span.chip", { title: source.description ?? source.filename ?? source.label }, icon(source.type === "file" ? "document" : source.icon ?? "info"), name);
   }
@@ -50,3 +50,5 @@ export function markdown(text, ended = true) {
   element.show(text, ended);
   return element;
 }
+
+const duration = (s) => (s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${s % 60} s`);

@@ -2,12 +2,12 @@
 import { h, icon, setDisabled } from "./dom.js";
 import { picture } from "./pictures.js";
 import { markdown } from "./tasks.js";
-import { t } from "./texts.js";
 
 const UNIT_PX = 4; // of ChatKit's spacing
 const RADII = { none: "0", "2xs": "2px", xs: "4px", sm: "6px", md: "8px", lg: "10px", xl: "12px", "2xl": "16px", "3xl": "20px", "4xl": "24px", full: "9999px", "100%": "100%" };
 const FLEX = { start: "flex-start", end: "flex-end", between: "space-between", around: "space-around", evenly: "space-evenly" };
 const WEIGHTS = { normal: 400, medium: 500, semibold: 600, bold: 700 };
+const SURFACES = { surface: "var(--raised)", "surface-secondary": "var(--soft)", "surface-tertiary": "var(--hover)", "surface-elevated": "var(--raised)", "surface-elevated-secondary": "var(--soft)" };
 const COLORS = new Set(["prose", "primary", "emphasis", "secondary", "tertiary", "success", "warning", "danger"]);
 
 /** The elements of a widget item. `act(action)` does what a button asks; it resolves when that is over. */
@@ -49,21 +49,23 @@ const KINDS = {
       type: role === "confirm" && one.asForm ? "submit" : "button",
       onclick: role === "confirm" && one.asForm ? null : () => perform(one[role].action),
     }, one[role].label)).filter(Boolean);
-    const body = [one.status && h("div.status", {}, one.status.icon && icon(one.status.icon), one.status.text),
-      h("div.col", {}, children()), foot.length ? h("div.bar", {}, foot) : null];
+    const body = [statusOf(one), h("div.col", {}, children()), foot.length ? h("div.bar", {}, foot) : null];
     return one.asForm ? formOf("form.card", one.confirm?.action, perform, body) : h("div.card", {}, body);
   },
   ListView: (one, perform, children) => {
     const most = typeof one.limit === "number" ? one.limit : Infinity;
     const rows = children();
     for (const row of rows.slice(most)) row.hidden = true;
-    const more = h("button.link", { type: "button", onclick: () => { for (const row of rows) row.hidden = false; more.remove(); } }, t("show_more"));
-    return h("div.card.list", {}, one.status && h("div.status", {}, one.status.text), rows, rows.length > most ? more : null);
+    const more = h("button.link", { type: "button", onclick: () => { for (const row of rows) row.hidden = false; more.remove(); } }, "Show more");
+    return h("div.card.list", {}, statusOf(one), rows, rows.length > most ? more : null);
   },
   ListViewItem: (one, perform, children) => (one.onClickAction
     ? h("button.row.item", { type: "button", onclick: () => perform(one.onClickAction) }, children()) : h("div.row.item", {}, children())),
   Box: (one, perform, children) => h(one.direction === "row" ? "div.row" : "div.col", {}, children()), // and what we do not know
+  Basic: (one, perform, children) => h("div.col", {}, children()),
   Row: (one, perform, children) => h("div.row", {}, children()),
+  Col: (one, perform, children) => h("div.col", {}, children()),
+  Transition: (one, perform, children) => h("div", {}, children()), // which moves nothing
   Form: (one, perform, children) => formOf(one.direction === "row" ? "form.row" : "form.col", one.onSubmitAction, perform, children()),
   Text: (one) => (one.editable
     ? h("input.field", { name: one.editable.name, value: one.value, required: one.editable.required, placeholder: one.editable.placeholder, "aria-label": one.editable.name })
@@ -97,7 +99,7 @@ const KINDS = {
       type: "radio", name: one.name, value: option.value, checked: option.value === one.defaultValue, required: one.required,
       disabled: one.disabled || option.disabled, onchange: changed(one, perform),
     }), h("span", {}, option.label)))),
-  Table: (one, perform, children) => h("div.table", { tabindex: "0", role: "region", "aria-label": t("table") }, h("table", {}, h("tbody", {}, children()))),
+  Table: (one, perform, children) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, h("tbody", {}, children()))),
   "Table.Row": (one, perform) => h("tr", {}, [one.children ?? []].flat().map((cell) => draw({ ...cell, header: one.header }, perform))),
   "Table.Cell": (one, perform, children) => h(one.header ? "th" : "td", { // `header` is its row's
     colspan: one.colSpan, rowspan: one.rowSpan, scope: one.header ? "col" : null,
@@ -105,11 +107,13 @@ const KINDS = {
   }, children()),
   Chart(one) { // its figures, as a table: what a chart shows is in them
     const columns = [{ dataKey: one.xAxis?.dataKey ?? one.xAxis }, ...one.series];
-    return h("div.table", { tabindex: "0", role: "region", "aria-label": t("figures") }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
+    return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
       h("tbody", {}, one.data.map((row) => h("tr", {}, columns.map(({ dataKey }) => h("td", {}, String(row[dataKey] ?? ""))))))));
   },
 };
 
+const statusOf = ({ status }) => status && h("div.status", {},
+  status.icon ? icon(status.icon) : status.favicon && h("span.favicon", {}, picture(status.favicon, "")), status.text);
 const named = ({ name, disabled, placeholder }) => ({ name, disabled, "aria-label": placeholder ?? name });
 const written = (one) => ({ ...named(one), value: one.defaultValue ?? "", required: one.required, placeholder: one.placeholder });
 const day = (moment) => (moment ? String(moment).slice(0, 10) : null);
@@ -146,18 +150,31 @@ function worded(element, one) {
 function layout({ style }, one) {
   const set = (name, value) => { if (value != null) style[name] = value; };
   const isFlex = ["Box", "Row", "Col", "Form", "ListViewItem"].includes(one.type);
-  const { flex, aspectRatio, fit: objectFit, align, justify, wrap: flexWrap } = one;
-  const all = { gap: spacing(one.gap), flex, aspectRatio, borderRadius: RADII[one.radius], objectFit };
+  const { flex, aspectRatio, fit: objectFit, position: objectPosition, align, justify, wrap: flexWrap } = one;
+  const all = { gap: spacing(one.gap), flex, aspectRatio, borderRadius: RADII[one.radius], objectFit, objectPosition, backgroundColor: colorOf(one.background) };
   const flexed = isFlex && { alignItems: FLEX[align] ?? align, justifyContent: FLEX[justify] ?? justify, flexWrap };
   for (const [name, value] of Object.entries({ ...all, ...flexed })) set(name, value);
-  if (one.type !== "Icon") for (const name of ["width", "height", "minWidth", "minHeight", "maxWidth", "maxHeight"]) set(name, px(one[name]));
+  if (one.type !== "Icon") for (const [size, sides] of Object.entries(SIZES)) for (const side of sides) set(side, px(one[side] ?? one[size])); // a word, such as "md", sets nothing
   for (const side of ["padding", "margin"]) {
     const value = one[side];
-    if (value && typeof value === "object") {
-      for (const [at, names] of Object.entries({ x: ["Left", "Right"], y: ["Top", "Bottom"], top: ["Top"], right: ["Right"], bottom: ["Bottom"], left: ["Left"] }))
-        for (const name of names) set(side + name, spacing(value[at]));
-    } else set(side, spacing(value));
+    if (value && typeof value === "object") for (const [at, names] of Object.entries(SIDES)) for (const name of names) set(side + name, spacing(value[at]));
+    else set(side, spacing(value));
   }
+  const { border } = one;
+  const isOne = typeof border === "number" || border?.size !== undefined;
+  if (border != null) for (const [at, names] of Object.entries(SIDES)) for (const name of names) set(`border${name}`, lineOf(isOne ? border : border[at]));
+}
+
+const SIZES = { size: ["width", "height"], minSize: ["minWidth", "minHeight"], maxSize: ["maxWidth", "maxHeight"] };
+const SIDES = { x: ["Left", "Right"], y: ["Top", "Bottom"], top: ["Top"], right: ["Right"], bottom: ["Bottom"], left: ["Left"] };
+
+/** A color of CSS or of ChatKit's surfaces, or one for light and one for dark. Other tokens of ChatKit's are left out. */
+const colorOf = (color) => (color?.light ? `light-dark(${color.light}, ${color.dark})` : SURFACES[color] ?? color);
+
+function lineOf(border) {
+  if (border == null) return null;
+  const { size, style = "solid", color = "var(--line)" } = typeof border === "number" ? { size: border } : border;
+  return `${size}px ${style} ${colorOf(color)}`;
 }
 
 const px = (value) => (typeof value === "number" ? `${value}px` : value);
