@@ -16,6 +16,7 @@ from lambda_src.startup.flags import OPTIMIZATIONS, VARIABLE, switched_off
 ModelApi = Literal["responses", "chat_completions"]
 ModelFile = Literal["image", "pdf"]
 StoreKind = Literal["dynamodb", "postgres", "memory"]
+ToolActivityMode = Literal["off", "names", "full"]
 
 PREFIX = "CHAT_"
 RUNTIME_PREFIX = "CHAT_RUNTIME_"  # for the runtime, which reads them itself: runtime/environment.py
@@ -421,6 +422,11 @@ class Settings:
     )
     tool_choices: tuple[str, ...] = _setting(
         _names, "Names of the tools that a user may select for a message: docs/how-to/agents.md.", default=()
+    )
+    tool_activity: ToolActivityMode = _setting(  # noqa: RUF009 - it makes a dataclass field
+        _choice(*get_args(ToolActivityMode)),
+        "What users see of tool calls. names: a title per call; full: arguments and results too; off: nothing.",
+        default="names",
     )
     titles: bool = _setting(
         _flag,

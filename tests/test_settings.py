@@ -68,6 +68,7 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_GUEST_QUOTAS", '{"tokens_percent": 0}'),
         ("CHAT_GUEST_QUOTAS", '{"tokens_percent": 101}'),
         ("CHAT_GUEST_QUOTAS", '{"turn_tokens": 63}'),
+        ("CHAT_TOOL_ACTIVITY", "on"),
         ("CHAT_TOKEN_HEADER", "X-Token"),
         ("CHAT_TOKEN_HEADER", "x token"),
         ("CHAT_ORIGIN_SECRETS", "arn:1,,arn:2"),

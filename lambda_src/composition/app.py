@@ -169,7 +169,7 @@ def _joined(
     def open_named(assistant: Assistant) -> AssistantEndpoint:
         own = assistant.settings(settings)
         quotas = quotas_of(own)
-        server = late_server(own, assistant.build_agent, lambda: assistant.actions, quotas)
+        server = late_server(own, assistant.built, lambda: assistant.actions, quotas)
         return AssistantEndpoint(server, turns_of(quotas))
 
     server = late_server(settings, parts.build_agent, parts.build_actions, quotas)

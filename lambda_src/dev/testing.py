@@ -242,7 +242,7 @@ class AgentChat:
             raise SettingsError([f"There is no assistant {assistant!r} in AGENTS. Its named assistants: {names}."])
         actions = chosen.actions
         return cls(
-            chosen.build_agent,
+            chosen.built,
             build_actions=lambda: actions,
             real_model=real_model,
             load_hooks=load_hooks,

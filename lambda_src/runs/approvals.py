@@ -44,6 +44,7 @@ OVER = "This form can no longer be answered, because the conversation has moved 
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+CAPITAL_INSIDE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 CHANGED = "The assistant has changed since this form was created. Ask for it again."
 
 
@@ -121,8 +122,8 @@ def question(tool: str, arguments: str) -> str:
 
 
 def title_of(tool: str) -> str:
-    """A tool's name for people: `send_letter` is “Send letter”."""
-    words = tool.replace("_", " ").replace("-", " ").strip(" ") or tool
+    """A tool's name for people: `send_letter` is “Send letter”, `sendLetter` “Send Letter”."""
+    words = CAPITAL_INSIDE.sub(" ", tool).replace("_", " ").replace("-", " ").strip(" ") or tool
     return words[0].upper() + words[1:]
 
 

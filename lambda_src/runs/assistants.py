@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
 BuildAgent = Callable[[], "Agent[Any]"]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it is part of URLs and keys
 TAKEN = ("attachments", "handoff", "link", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
+TOOL_TITLES = "_chat_tool_titles"  # the attribute of an agent with its tool titles
+TITLE_CHARS = 80  # of a tool's title: one line on a phone is half of it
 QUOTAS = {quota.name for quota in fields(QuotaSettings)}
 
 
@@ -33,11 +35,15 @@ class Assistant:
     The agent is built once per process, on the first message; one with MCP servers is built again for each turn. Every
     other field overrides the setting or quota of the same name (docs/reference/settings.md) for this assistant; None
     keeps it. Messages, running turns and tokens are counted separately for each assistant.
+
+    `tool_titles` says what users read while a tool runs, by the tool's name: {"lookup_order": "Looking up your order"}.
+    Other tools are shown by their names.
     """
 
     build_agent: BuildAgent
     _: KW_ONLY
     actions: Actions = field(default_factory=Actions)
+    tool_titles: Mapping[str, str] = field(default_factory=dict)
     models: Sequence[str] | None = None
     model_files: Sequence[ModelFile] | None = None
     tool_choices: Sequence[str] | None = None
@@ -45,6 +51,19 @@ class Assistant:
     messages_per_day: int | None = None
     running_turns: int | None = None
     tokens_per_day: int | None = None
+
+    def built(self) -> "Agent[Any]":
+        """The agent with its tool titles. Raises TypeError if one is for a tool that it does not have."""
+        agent = self.build_agent()
+        if self.tool_titles:
+            known = tool_names(agent)
+            if known is not None and (unknown := [name for name in self.tool_titles if name not in known]):
+                raise TypeError(
+                    f"tool_titles names {', '.join(map(repr, unknown))}, which {agent.name} does not have. "
+                    f"Its tools: {', '.join(sorted(known)) or 'none'}."
+                )
+            setattr(agent, TOOL_TITLES, self.tool_titles)
+        return agent
 
     def settings(self, settings: Settings) -> Settings:
         """The settings with this assistant's overrides."""
@@ -54,7 +73,7 @@ class Assistant:
 
     def changes(self) -> dict[str, Any]:
         """The overridden settings, by name."""
-        names = [field.name for field in fields(self) if field.name not in ("build_agent", "actions")]
+        names = [field.name for field in fields(self) if field.name not in ("build_agent", "actions", "tool_titles")]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -82,12 +101,47 @@ def checked(agents: object) -> Assistants:
                 f"AGENTS names an assistant {name!r}: take up to 31 of a-z, 0-9 and -, a letter first, "
                 f"and none of {', '.join(TAKEN)}."
             )
+    for name, assistant in agents.items():
+        if (problem := _titles_problem(assistant.tool_titles)) is not None:
+            raise TypeError(f"AGENTS[{name!r}]: {problem}")
     return agents
+
+
+def _titles_problem(titles: object) -> str | None:
+    """What is wrong with `tool_titles`, as a sentence; None if nothing is."""
+    if not isinstance(titles, Mapping):
+        return 'tool_titles must be a dict of titles by tool: {"lookup_order": "Looking up your order"}.'
+    for tool, title in titles.items():
+        if not isinstance(title, str) or not title.strip() or len(title) > TITLE_CHARS:
+            return f"the title of {tool!r} in tool_titles must be a text of 1 to {TITLE_CHARS} characters."
+    return None
+
+
+def tool_names(agent: "Agent[Any]") -> set[str] | None:
+    """The names of all tools and handoffs of the agent and those it hands off to; None if an MCP server has others."""
+    from agents import Handoff, HostedMCPTool  # noqa: PLC0415 - off the cold path
+
+    from lambda_src.runs.mcp_servers import agents_of  # noqa: PLC0415 - as above
+
+    names: set[str] = set()
+    for member in agents_of(agent):
+        if member.mcp_servers or any(isinstance(tool, HostedMCPTool) for tool in member.tools):
+            return None
+        names |= {tool.name for tool in member.tools}
+        for handoff in member.handoffs:
+            names.add(handoff.tool_name if isinstance(handoff, Handoff) else Handoff.default_tool_name(handoff))
+    return names
+
+
+def titles_of(agent: "Agent[Any]") -> Mapping[str, str]:
+    """The tool titles of an agent that `Assistant.built` returned; none for any other."""
+    titles: Mapping[str, str] = getattr(agent, TOOL_TITLES, {})
+    return titles
 
 
 def shipped_agent() -> "Agent[Any]":
     """The agent of the unnamed assistant."""
-    return shipped()[""].build_agent()
+    return shipped()[""].built()
 
 
 def shipped_actions() -> Actions:

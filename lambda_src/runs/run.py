@@ -36,12 +36,15 @@ from lambda_src.models.errors import FailedError, FileKind, refused_files
 from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_limits import turn_limits
 from lambda_src.runs import approvals, user_errors
+from lambda_src.runs.assistants import titles_of
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.mcp_servers import agents_of, note_tool_error
 from lambda_src.runs.run_events import LAST_AGENT, RunEvents, Watching
+from lambda_src.runs.tool_activity import ToolActivity
 from lambda_src.settings import Settings
 from lambda_src.startup import flags
+from lambda_src.turns.activity import is_activity
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -144,12 +147,15 @@ class Runs:
         newest_first, thread, context = prepared.newest_first, prepared.thread, prepared.context
         agent_context = self._agent_context(thread, context)
         watching = Watching(
-            thread, context.turn, output_tokens=turn_limits(self._settings, context.user).reserved_output
+            thread,
+            context.turn,
+            output_tokens=turn_limits(self._settings, context.user).reserved_output,
+            activity=ToolActivity(self._settings.tool_activity, titles_of(prepared.agent), agent_context),
         )
-        if flags.is_on("ahead"):
-            is_whole = len(newest_first) < self._settings.history_items
-            answering: Any = NewestItems(agent_context, newest_first, is_whole=is_whole)
-            agent_context.store = answering
+        is_ahead = flags.is_on("ahead")
+        is_whole = is_ahead and len(newest_first) < self._settings.history_items
+        answering: Any = NewestItems(agent_context, newest_first if is_ahead else [], is_whole=is_whole)
+        agent_context.store = answering
         if (held := prepared.held) is None:
             until = newest_first[0].id if newest_first else ""
             run = Runner.run_streamed(
@@ -226,7 +232,8 @@ def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
 class NewestItems:
     """A store that answers the first read of stream_agent_response from items that are already loaded.
 
-    That read is for the thread's newest two items, to continue an open workflow. Then the context gets its store back.
+    That read is for the thread's newest two items, to continue an open workflow. Activity items are left out, because
+    they have ended. Then the context gets its store back.
     """
 
     def __init__(
@@ -243,10 +250,12 @@ class NewestItems:
     ) -> Page[ThreadItem]:
         """The newest items as they were loaded; the store reads any other page."""
         self._agent_context.store = self._store
-        is_known = self._is_whole or limit <= len(self._newest_first)
+        newest_first = [item for item in self._newest_first if not is_activity(item)]
+        is_known = self._is_whole or limit <= len(newest_first)
         if after is None and order == "desc" and is_known:
-            return Page(data=[*self._newest_first[:limit]], has_more=limit < len(self._newest_first))
-        return await self._store.load_thread_items(thread_id, after, limit, order, context)
+            return Page(data=newest_first[:limit], has_more=limit < len(newest_first))
+        page = await self._store.load_thread_items(thread_id, after, limit, order, context)
+        return page.model_copy(update={"data": [item for item in page.data if not is_activity(item)]})
 
 
 def _newest_choices(newest_first: Iterable[ThreadItem]) -> InferenceOptions:

@@ -31,6 +31,7 @@ from chatkit.types import (
     ProgressUpdateEvent,
     ThreadItem,
     ThreadItemDoneEvent,
+    ThreadItemUpdatedEvent,
     ThreadMetadata,
     ThreadStreamEvent,
 )
@@ -42,6 +43,7 @@ from lambda_src.models.errors import CutError, FailedError, failure_in
 from lambda_src.runs import approvals, user_errors
 from lambda_src.runs.conversion import Answer, KeptImages, Repairs, with_call_id
 from lambda_src.runs.metered import Metered
+from lambda_src.runs.tool_activity import ITEM_EVENTS, Step, ToolActivity
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -62,16 +64,20 @@ log = logging.getLogger(__name__)
 
 
 class Watching(Metered):
-    """Metered, and records the tools that ran and the target of a handoff."""
+    """Metered, and records the tools that ran and the target of a handoff. `activity` shows them."""
 
-    def __init__(self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int) -> None:
+    def __init__(
+        self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int, activity: ToolActivity
+    ) -> None:
         super().__init__(turn, output_tokens=output_tokens)
-        self._thread, self._noted = thread, turn
+        self._thread, self._noted, self.activity = thread, turn, activity
         self.run: RunResultStreaming | None = None  # set once it has begun
-        self.watched |= NAMING_THE_MODEL
+        self.watched |= NAMING_THE_MODEL | ITEM_EVENTS
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
-        """As in Metered; also records the model's name."""
+        """As in Metered; also records the model's name, and shows hosted tools."""
+        if event.type in ITEM_EVENTS:
+            await self.activity.on_event(event)
         if self._noted is not None and event.type in NAMING_THE_MODEL:
             name = getattr(getattr(event, "response", None), "model", None)  # some vendors omit the response
             self._noted.model = str(name)[:MODEL_CHARS] if name else self._noted.model
@@ -81,11 +87,13 @@ class Watching(Metered):
         """The SDK's hook."""
         if self._noted is not None:
             self._noted.tools.append(tool.name)
+        await self.activity.tool_started(context, tool)
 
     async def on_tool_end(
         self, context: RunContextWrapper[Any], agent: AgentBase[Any], tool: Tool, result: object
     ) -> None:
         """The SDK's hook. Once the agent has asked for a person, the run ends after its tools, without the model."""
+        await self.activity.tool_ended(context, result)
         if self._noted is not None and self._noted.wants_person and self.run is not None:
             self.run.cancel(mode="after_turn")
 
@@ -94,6 +102,7 @@ class Watching(Metered):
     ) -> None:
         """The SDK's hook. ChatKit saves the changed thread; clients can neither see nor set its metadata."""
         self._thread.metadata = {**self._thread.metadata, LAST_AGENT: to_agent.name}
+        await self.activity.handed_off(from_agent, to_agent)
 
 
 class RunEvents:
@@ -129,7 +138,7 @@ class RunEvents:
 
     async def events(self) -> AsyncGenerator[ThreadStreamEvent]:
         """The events as they arrive, and an end for every open item. Raises the error that ended the run, if any."""
-        answer, agent_context = self._answer, self._agent_context
+        answer, agent_context, activity = self._answer, self._agent_context, self._watching.activity
         pulled = Pulled(self._run, self._watching)
         failure: Exception | None = None
         try:
@@ -137,10 +146,14 @@ class RunEvents:
                 run = cast(RunResultStreaming, pulled)
                 async for event in stream_agent_response(agent_context, run, converter=self._converter):
                     for own in answer.events_of(event):
-                        yield own
+                        if not isinstance(own, ThreadItemUpdatedEvent):
+                            for call in activity.ahead_of(own):
+                                yield call
+                        if not isinstance(own, Step):
+                            yield own
             except Exception as error:  # noqa: BLE001 - raised below, after open items are closed
                 failure = error
-            for closing in answer.closing():
+            for closing in (*answer.closing(), *activity.closing(failure)):
                 yield closing
             for last in self._last_events(failure, pulled.cut):
                 yield last

@@ -14,6 +14,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.rotating_secret import OLDEST_S, Secret
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)  # part of the names of an SSM parameter and a variable
+HIDDEN = "•••"  # shown instead of a secret
 UNREADABLE = "Something that this assistant needs is not available at the moment. Try again later."
 NOT_INSTALLED = (
     "no secrets are available here: they are read by a deployed stage, `make dev` and `chat.secrets` in tests"
@@ -43,6 +44,7 @@ class ToolSecrets:
         """`read` returns the value of a secret by its name. It may block, and raises SecretReadError if it cannot."""
         self._read, self._names, self._now = read, names, now
         self._cached: dict[str, Secret] = {}
+        self._given: set[str] = set()  # every value that a tool has received, also those rotated since
 
     async def value(self, name: str) -> str:
         """The secret's value. Raises SecretReadError with the reason if it cannot be read."""
@@ -53,7 +55,15 @@ class ToolSecrets:
             raise SecretReadError(f"the stage does not list it in cdk.json, `secrets`: it lists {listed}")
         if name not in self._cached:
             self._cached[name] = Secret(lambda: self._present(name), oldest_s=OLDEST_S, now=self._now)
-        return await self._cached[name].value()
+        value = await self._cached[name].value()
+        self._given.add(value)
+        return value
+
+    def hidden_in(self, text: str) -> str:
+        """`text` without the values that tools have received."""
+        for value in sorted(self._given, key=len, reverse=True):  # one may contain another
+            text = text.replace(value, HIDDEN)
+        return text
 
     def _present(self, name: str) -> str:
         if not (value := self._read(name).strip()):
@@ -68,6 +78,11 @@ def install(secrets: ToolSecrets | None) -> None:
     """Set the secrets of the process, replacing any earlier ones."""
     global _installed
     _installed = secrets
+
+
+def hidden_in(text: str) -> str:
+    """`text` without the secrets that tools of this process have received."""
+    return text if _installed is None else _installed.hidden_in(text)
 
 
 async def secret(name: str) -> str:

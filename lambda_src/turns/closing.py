@@ -138,7 +138,7 @@ class Closing:
     async def _store_answer(self, cut: InterruptReason) -> bool:
         """Store the answer so far (a newer turn does it for one that it superseded) and end its items in the stream.
 
-        Returns whether there were any.
+        Returns whether there was any text.
         """
         events = self._journal.events
         try:
@@ -157,7 +157,7 @@ class Closing:
         self._is_stored = True
         for item in items:
             self._output.emit(done(item))
-        return bool(items)
+        return any(isinstance(item, AssistantMessageItem) for item in items)
 
     async def _write_journal(self, cut: InterruptReason | None) -> None:
         assert self._lease.thread_id is not None, "only a turn that has its lease is closed"
@@ -208,7 +208,7 @@ def encoded(event: BaseModel) -> bytes:
     return b"data: " + chatkit_json.encoded(event) + b"\n\n"
 
 
-def done(item: AssistantMessageItem) -> bytes:
+def done(item: partial_answer.Unfinished) -> bytes:
     """The event that ends an answer where it was cut."""
     return encoded(ThreadItemDoneEvent(item=item))
 

@@ -1,4 +1,4 @@
-"""The partial answer: fold a turn's events into the unfinished messages. Pure: no store, no clock.
+"""The partial answer: fold a turn's events into its unfinished messages and activity. Pure: no store, no clock.
 
 This is its only definition. It serves turns that were stopped, cut by the deadline, superseded or whose process died,
 from the events sent or from the journal.
@@ -8,7 +8,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from chatkit.types import AssistantMessageItem
+from chatkit.types import AssistantMessageItem, WorkflowItem
+
+from lambda_src.turns import activity
+
+Unfinished = AssistantMessageItem | WorkflowItem
 
 DONE = frozenset({"thread.item.done", "thread.item.removed", "thread.item.replaced"})
 ITEM_ENDS_OR_BEGINS = tuple(f'data: {{"type":"{kind}"'.encode() for kind in ("thread.item.added", *sorted(DONE)))
@@ -19,25 +23,39 @@ def split(data: bytes) -> list[bytes]:
     return [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
 
 
-def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
-    """The assistant messages that began and did not end, in order, with their text so far; without empty ones.
+def unfinished(events: Iterable[bytes]) -> list[Unfinished]:
+    """The assistant messages and activity items that began and did not end, in order, as far as they came.
 
-    They have the ids of the events. An update of an item that was not added is ignored.
+    Messages without text are left out. Activity items are ended. All have the ids of the events. An update of an item
+    that was not added is ignored.
     """
     open_items: dict[str, dict[str, Any]] = {}
     for data in events:
         event = json.loads(data.removeprefix(b"data: "))
         match event["type"]:
-            case "thread.item.added" if event["item"]["type"] == "assistant_message":
+            case "thread.item.added" if _is_kept(event["item"]):
                 open_items[event["item"]["id"]] = event["item"]
             case "thread.item.updated" if event["item_id"] in open_items:
-                _update(open_items[event["item_id"]]["content"], event["update"])
+                _update(open_items[event["item_id"]], event["update"])
             case kind if kind in DONE:
                 open_items.pop(event.get("item_id") or event["item"]["id"], None)
             case _:
                 pass
-    items = [AssistantMessageItem.model_validate(item) for item in open_items.values()]
-    return [item for item in items if any(part.text.strip() for part in item.content)]
+    items: list[Unfinished] = []
+    for raw in open_items.values():
+        if raw["type"] == "workflow":
+            items.append(activity.ended(WorkflowItem.model_validate(raw)))
+            continue
+        item = AssistantMessageItem.model_validate(raw)
+        if any(part.text.strip() for part in item.content):
+            items.append(item)
+    return items
+
+
+def _is_kept(item: dict[str, Any]) -> bool:
+    return item["type"] == "assistant_message" or (
+        item["type"] == "workflow" and str(item["id"]).startswith(activity.PREFIX)
+    )
 
 
 def left_open(events: Iterable[bytes]) -> list[str]:
@@ -54,10 +72,19 @@ def left_open(events: Iterable[bytes]) -> list[str]:
     return list(open_ids)
 
 
-def _update(content: list[dict[str, Any]], update: dict[str, Any]) -> None:
-    """Apply one update to an assistant message's content, as ChatKit's own server does."""
-    if not update["type"].startswith("assistant_message."):
-        return
+def _update(item: dict[str, Any], update: dict[str, Any]) -> None:
+    """Apply one update to a message or an activity item, as ChatKit's own server does."""
+    match item["type"], update["type"]:
+        case "workflow", "workflow.task.added" | "workflow.task.updated":
+            tasks, index = item["workflow"]["tasks"], update["task_index"]
+            tasks[index : index + 1] = [update["task"]]
+        case "assistant_message", str(kind) if kind.startswith("assistant_message."):
+            _update_content(item["content"], update)
+        case _:
+            pass
+
+
+def _update_content(content: list[dict[str, Any]], update: dict[str, Any]) -> None:
     index = update["content_index"]
     while len(content) <= index:
         content.append({"type": "output_text", "text": "", "annotations": []})

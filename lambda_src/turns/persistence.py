@@ -15,6 +15,7 @@ from chatkit.types import AssistantMessageItem, ClientToolCallItem, SDKHiddenCon
 from lambda_src.context import EndReason, RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.turns import partial_answer
+from lambda_src.turns.partial_answer import Unfinished
 
 InterruptReason = EndReason | Literal["failed", "crashed"]
 """Why an answer is incomplete."""
@@ -49,7 +50,7 @@ class AnswerStore:
 
     async def keep(
         self, thread_id: str, turn_id: str, events: Iterable[bytes], *, cut: InterruptReason, context: RequestContext
-    ) -> list[AssistantMessageItem]:
+    ) -> list[Unfinished]:
         """Store the unfinished answer in `events` and a hidden note after it. Returns the stored items, [] for none.
 
         Nothing is added after a pending client tool call, since its output is accepted only for the newest item. The
@@ -66,20 +67,20 @@ class AnswerStore:
                     await self._store.save_item(thread_id, completed, context=context)
                 return []
             added = [await self._add(item, context) for item in items]
-            if items or cut == "stopped":
+            if cut == "stopped" or any(isinstance(item, AssistantMessageItem) for item in items):
                 await self._add(_note(thread_id, turn_id, cut), context)
         except NotFoundError:
             return []
         log.info("turn_cut", extra={"kind": cut, "items": len(items)})
         return items if all(added) else await self.kept(items, context)
 
-    async def kept(self, items: Iterable[AssistantMessageItem], context: RequestContext) -> list[AssistantMessageItem]:
+    async def kept(self, items: Iterable[Unfinished], context: RequestContext) -> list[Unfinished]:
         """Those of the items that are stored, as stored: another process may have seen fewer or more of the events."""
-        stored: list[AssistantMessageItem] = []
+        stored: list[Unfinished] = []
         for item in items:
             with suppress(NotFoundError):
                 current = await self._store.load_item(item.thread_id, item.id, context)
-                if isinstance(current, AssistantMessageItem):
+                if isinstance(current, Unfinished):
                     stored.append(current)
         return stored
 

@@ -21,7 +21,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import known_by_name, served, server_with
 
-EVENTS = range(8, 13)  # thread, message, options, then the events of a tool call and five words, which may be joined
+EVENTS = range(11, 16)  # thread, message, options, then those of a tool call and five words, which may be joined
 
 
 def lazy_server(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LazyChatServer:

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from agents import Agent, RunConfig, function_tool
+from agents import Agent, RunConfig, WebSearchTool, function_tool
+from agents.mcp import MCPServer, MCPServerStreamableHttp
 from chatkit.widgets import WidgetRoot
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -16,7 +17,7 @@ from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
 from lambda_src.dev.showcase.widgets import order_card
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.runs.assistants import TAKEN, Assistant, checked
+from lambda_src.runs.assistants import TAKEN, Assistant, checked, titles_of
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
@@ -200,6 +201,9 @@ async def test_the_assistants_folder_is_not_loaded_for_the_default_assistant() -
 WRONG: list[tuple[Any, str]] = [
     ([], "must be a dict"), ({"": build("a")}, "must be a dict"), ({"sales": Assistant(build("a"))}, 'entry ""'),
     ({"": Assistant(build("a"), models=["x"])}, "CHAT_MODELS"),
+    *[({"": Assistant(build("a"), tool_titles=titles)}, "tool_titles must") for titles in ([], "look", None)],
+    *[({"": Assistant(build("a"), tool_titles={"look": title})}, "the title of 'look' in tool_titles must be a text")
+      for title in ("", "  ", 7, None, "x" * 81)],
     *[({"": Assistant(build("a")), name: Assistant(build("b"))}, "take up to 31")
       for name in ("Sales", "1st", "a b", "a.b", "x" * 32, 7, *TAKEN)],
 ]  # fmt: skip
@@ -222,3 +226,28 @@ def test_a_person_is_the_same_at_every_assistant() -> None:
     assert (ann.at("sales").id, ann.at("sales").person, ann.at("sales").is_guest) == ("ann.sales", "ann", True)
     assert (ann.at(""), ann.person) == (ann, "ann")
     assert User(id="x.sales").person == "x.sales"
+
+
+@function_tool
+def look() -> str:
+    """Look."""
+    return "seen"
+
+
+def desk(*, with_server: bool = False) -> Agent[Any]:
+    """Return an agent with a function tool, a hosted tool, a handoff and, if asked for, an MCP server."""
+    clerk = Agent[Any](name="Clerk", tools=[look])
+    servers: list[MCPServer] = [MCPServerStreamableHttp({"url": "https://mcp.test/mcp"})] if with_server else []
+    return Agent(name="Desk", tools=[WebSearchTool()], handoffs=[clerk], mcp_servers=servers)
+
+
+def test_tool_titles_may_name_tools_of_every_agent_hosted_tools_and_handoffs() -> None:
+    titles = {"look": "Looking", "web_search": "Searching the web", "transfer_to_clerk": "Asking the clerk"}
+    assert titles_of(Assistant(desk, tool_titles=titles).built()) == titles
+    assert titles_of(desk()) == {}
+
+
+def test_a_title_for_an_unknown_tool_is_an_error_unless_a_server_may_have_it() -> None:
+    with pytest.raises(TypeError, match=r"tool_titles names 'lok', which Desk does not have. Its tools: look, "):
+        Assistant(desk, tool_titles={"lok": "Looking"}).built()
+    assert Assistant(lambda: desk(with_server=True), tool_titles={"lok": "Looking"}).built().name == "Desk"

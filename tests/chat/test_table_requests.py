@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import Agent, RunConfig
+from agents import Agent, RunConfig, function_tool
 
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
@@ -61,6 +61,12 @@ async def never(_: float) -> None:
     await asyncio.Event().wait()
 
 
+@function_tool
+def look_up() -> str:
+    """Look something up."""
+    return "it is there"
+
+
 class CountedApp:
     """An app on a counted table, where ann has one thread; without `limits` there are no quotas."""
 
@@ -68,7 +74,7 @@ class CountedApp:
         self.engine = RecordingEngine()
         self.local = Local(engine=self.engine)
         self.store: DynamoDBStore = self.local.store()
-        server = ChatServer(self.store, dispatcher_with(), feedback=self.store, new_threads=self.store)
+        server = ChatServer(self.store, dispatcher_with(tools=[look_up]), feedback=self.store, new_threads=self.store)
         services = TurnServices(
             self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6
         )
@@ -112,6 +118,9 @@ OPERATIONS: dict[str, Step] = {
     "threads.create": lambda app: app.ann("threads.create", input=message("hello")),
     "threads.add_user_message": lambda app: app.ann(
         "threads.add_user_message", thread_id=app.thread_id, input=message("and you?")
+    ),
+    "threads.add_user_message (with tool calls)": lambda app: app.ann(
+        "threads.add_user_message", thread_id=app.thread_id, input=message("look up")
     ),
     "threads.create (with quotas)": lambda app: app.ann("threads.create", input=message("hello")),
     "threads.add_user_message (with quotas)": lambda app: app.ann(

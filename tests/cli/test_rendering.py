@@ -72,6 +72,11 @@ def test_an_answer_lists_each_source_once() -> None:
         ({"type": "task", "task": {"type": "custom", "title": "Counted", "content": "socks"}}, "- Counted: socks"),
         ({"type": "workflow", "workflow": {"tasks": [{"title": "Look", "status_indicator": "complete"}]}},
          "Steps\n  ✓ Look"),
+        ({"type": "workflow", "workflow": {"summary": {"title": "Look"}, "tasks": [
+            {"title": "Look", "status_indicator": "complete"}]}}, "✓ Look"),
+        ({"type": "workflow", "workflow": {"summary": {"title": "Look"}, "tasks": [
+            {"title": "Look", "status_indicator": "complete", "content": "Result\n\n7"}]}},
+         "Look\n  ✓ Look\n      Result\n      \n      7"),
         ({"type": "generated_image", "image": {"url": "https://x/i.png"}}, "[image: https://x/i.png]"),
         ({"type": "client_tool_call", "status": "completed", "name": "x"}, None),
         ({"type": "end_of_turn"}, None),

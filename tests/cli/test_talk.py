@@ -121,7 +121,7 @@ async def test_a_tool_that_needs_approval_is_approved_or_denied(ann: Terminal, b
     [
         ("show a notice", "Notice: This is **not** kept."),
         ("work through steps", "Two steps\n  ✓ Look: into the drawer"),
-        ("show progress", "Looking ...\nStill looking ..."),
+        ("show progress", "Looking ...\nStill looking ...\n✓ Show progress\n"),
         ("cite your sources", "1. On socks (https://example.com/socks)"),
         ("ask me something", "? Which color? (red / green)"),
         ("read my clipboard", "asks the page for read_clipboard"),

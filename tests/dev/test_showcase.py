@@ -34,21 +34,21 @@ async def say(chat: Chat, phrase: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 PHRASES = [
-    ("show me a widget", ["widget", "assistant_message"]),
-    ("stream a widget", ["widget", "assistant_message"]),
-    ("ask me something", ["structured_input"]),
-    ("read my clipboard", ["client_tool_call"]),
+    ("show me a widget", ["workflow", "widget", "assistant_message"]),
+    ("stream a widget", ["workflow", "widget", "assistant_message"]),
+    ("ask me something", ["workflow", "structured_input"]),
+    ("read my clipboard", ["workflow", "client_tool_call"]),
     ("give a refund", ["structured_input"]),
-    ("end the turn", ["end_of_turn"]),
+    ("end the turn", ["workflow", "end_of_turn"]),
     ("work through steps", ["workflow", "assistant_message"]),
-    ("show a task", ["task", "assistant_message"]),
-    ("show progress", ["assistant_message"]),
-    ("change my page", ["assistant_message"]),
-    ("show a notice", ["assistant_message"]),
-    ("cite your sources", ["assistant_message", "assistant_message"]),
-    ("who is mentioned", ["assistant_message"]),
-    ("remember something", ["assistant_message"]),
-    ("lock this thread", ["assistant_message"]),
+    ("show a task", ["workflow", "task", "assistant_message"]),
+    ("show progress", ["workflow", "assistant_message"]),
+    ("change my page", ["workflow", "assistant_message"]),
+    ("show a notice", ["workflow", "assistant_message"]),
+    ("cite your sources", ["workflow", "assistant_message", "assistant_message"]),
+    ("who is mentioned", ["workflow", "assistant_message"]),
+    ("remember something", ["workflow", "assistant_message"]),
+    ("lock this thread", ["workflow", "assistant_message"]),
 ]
 
 
@@ -81,14 +81,14 @@ async def test_progress_effects_and_notices_are_sent_as_events(
 async def test_a_widgets_text_streams_and_is_complete_after_a_reload(chat: Chat) -> None:
     thread_id, events = await say(chat, "stream a widget")
     deltas = [e["update"] for e in events if e.get("update", {}).get("type") == "widget.streaming_text.value_delta"]
-    stored = (await reloaded(chat, thread_id))[1]["widget"]["children"][0]["value"]
+    stored = (await reloaded(chat, thread_id))[2]["widget"]["children"][0]["value"]
     assert "".join(delta["delta"] for delta in deltas) == stored
     assert len(deltas) > 5
 
 
 async def test_sources_annotate_the_sentence_that_they_belong_to(chat: Chat) -> None:
     thread_id, _ = await say(chat, "cite your sources")
-    annotations = (await reloaded(chat, thread_id))[1]["content"][0]["annotations"]
+    annotations = (await reloaded(chat, thread_id))[2]["content"][0]["annotations"]
     assert [annotation["source"]["type"] for annotation in annotations] == ["url", "file", "entity"]
 
 
@@ -118,10 +118,10 @@ async def test_a_form_can_be_answered_once_and_the_run_continues(chat: Chat) -> 
     replacement = response.of("thread.item.replaced")[0]["item"]
     assert (replacement["status"], replacement["inputs"][0]["answer"]["values"]) == ("answered", ["green"])
     assert items_of(response)[-1]["type"] == "assistant_message"
-    assert (await reloaded(chat, thread_id))[1]["status"] == "answered"
+    assert (await reloaded(chat, thread_id))[2]["status"] == "answered"
     second = await chat("threads.add_structured_input", **{**sent, "input": {"status": "skipped", "answers": {}}})
     assert (second.status, second.json["error"]) == (409, "conflict")
-    assert (await reloaded(chat, thread_id))[1]["status"] == "answered"
+    assert (await reloaded(chat, thread_id))[2]["status"] == "answered"
 
 
 async def test_only_the_model_sees_hidden_context(chat: Chat, full_app: FullApp) -> None:

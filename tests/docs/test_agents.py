@@ -1,4 +1,4 @@
-"""docs/how-to/agents.md: its code blocks for approvals, several assistants and MCP servers run."""
+"""docs/how-to/agents.md: its code blocks for approvals, tool titles, several assistants and MCP servers run."""
 
 import re
 import sys
@@ -10,7 +10,8 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from lambda_src.runs import mcp_servers
-from lambda_src.runs.assistants import checked
+from lambda_src.runs.assistants import TITLE_CHARS, checked
+from lambda_src.runs.tool_details import MOST_CHARS
 from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of, thread_of
 
@@ -52,6 +53,20 @@ async def test_the_pages_tool_asks_for_approval() -> None:
 def test_the_pages_assistants_are_valid() -> None:
     agents = checked(block("assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
+
+
+async def test_the_pages_titles_are_shown() -> None:
+    assistant = checked(block("titles")["AGENTS"])[""]
+    script = [[function_call("lookup_order", '{"order_id": 17}', call_id="c")], [assistant_message("It is shipped.")]]
+    chat = full_app_without_files().chat(model=ScriptedModel(script), build_agent=assistant.built)
+    answer = await chat("threads.create", input=message("where is order 17?"))
+    assert items_of(answer)[1]["workflow"]["summary"] == {"title": "Looking up your order"}
+
+
+def test_the_page_names_the_limits_of_titles_and_details() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"A title has 1 to {TITLE_CHARS} characters" in page
+    assert f"up to {MOST_CHARS:,} characters each" in page
 
 
 def test_the_pages_optional_server_has_its_own_timeout() -> None:

@@ -47,7 +47,7 @@ async def test_the_run_continues_when_a_client_tool_or_a_form_is_answered(ann: C
     sent = {"status": "answered", "answers": {"why": {"values": ["because"]}}}
     ids = {"thread_id": thread_of(form), "item_id": items_of(form)[-1]["id"]}
     assert items_of(await ann("threads.add_structured_input", **ids, input=sent))[-1]["type"] == "assistant_message"
-    assert (await reloaded(ann, ids["thread_id"]))[1]["status"] == "answered"
+    assert (await reloaded(ann, ids["thread_id"]))[2]["status"] == "answered"
     assert (await ann("threads.add_structured_input", **ids, input={**sent, "status": "skipped"})).status == 409
 
 
@@ -78,7 +78,7 @@ async def test_a_clicked_widget_is_reloaded_in_its_new_state(ann: Client) -> Non
     ):
         action = {"type": kind, "payload": {"order_id": 17}}
         assert (await ann(operation, thread_id=thread_id, item_id=widget["id"], action=action)).status == 200
-        assert (await reloaded(ann, thread_id))[1]["widget"]["children"][1]["value"] == state
+        assert (await reloaded(ann, thread_id))[2]["widget"]["children"][1]["value"] == state
 
 
 async def test_mentions_and_quotes_are_stored_and_reach_the_agent(ann: Client) -> None:

@@ -25,7 +25,7 @@ def assert_cited(turn: Turn, source: dict[str, str]) -> None:
     assert not turn.errors
     updates = [event["update"] for event in turn.answer.of("thread.item.updated")]
     [streamed] = [update["annotation"] for update in updates if update["type"].endswith("annotation_added")]
-    [stored] = turn.reloaded[0]["content"][0]["annotations"]
+    [stored] = turn.reloaded[-1]["content"][0]["annotations"]
     assert streamed == stored
     assert {key: stored["source"][key] for key in source} == source
     assert stored["index"] == 5

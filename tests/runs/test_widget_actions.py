@@ -39,7 +39,7 @@ async def test_an_action_replaces_the_widget_in_the_stream_and_on_reload(chat: C
     [replaced] = answer.of("thread.item.replaced")
     assert (replaced["item"]["id"], state(replaced["item"])) == (item_id, "shipped")
     listed = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
-    assert (listed[1]["id"], state(listed[1])) == (item_id, "shipped")
+    assert (listed[2]["id"], state(listed[2])) == (item_id, "shipped")
 
 
 async def test_a_synchronous_action_is_stored_before_it_is_answered(chat: Chat) -> None:
@@ -48,7 +48,7 @@ async def test_a_synchronous_action_is_stored_before_it_is_answered(chat: Chat) 
     answer = await chat("threads.sync_custom_action", thread_id=thread_id, item_id=item_id, action=action)
     assert state(answer.json["updated_item"]) == "cancelled"
     listed = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
-    assert state(listed[1]) == "cancelled"
+    assert state(listed[2]) == "cancelled"
 
 
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])

@@ -200,8 +200,9 @@ def test_progress_is_shown_while_it_lasts(chat: ChatPage) -> None:
 STREAM = """const real = fetch; window.fetch = (url, init) => {
   if (!String(init?.body).includes("threads.create")) return real(url, init);
   const body = new ReadableStream({ start(stream) {
-    stream.enqueue(new TextEncoder().encode(%s));
+    window.sendEvents = (lines) => stream.enqueue(new TextEncoder().encode(lines));
     window.finishStream = () => stream.close();
+    sendEvents(%s);
   } });
   return Promise.resolve(new Response(body, { headers: { "content-type": "text/event-stream" } }));
 };"""

@@ -8,23 +8,32 @@ const TITLES = { web_search: "Searched the web", thought: "Thought", file: "Read
 /** A workflow item: its tasks in a fold, open while it runs or when the server says so. */
 export function workflow(item, { live, was }) {
   const { summary, tasks, expanded, type } = item.workflow;
-  const ended = summary || !live;
+  const ended = Boolean(summary) || !live;
+  const step = !ended && tasks.findLast((one) => one.status_indicator === "loading")?.title;
   const title = summary?.title ?? (summary?.duration !== undefined ? `Thought for ${duration(summary.duration)}`
-    : ended ? (type === "reasoning" ? "Thought" : "Worked through steps") : "Working ...");
-  const open = was ? was.open : ended ? expanded : true;
-  return h("details.workflow", { open }, h("summary", {}, ended ? icon(summary?.icon ?? "check-circle") : spinner(), title),
-    h("ol.tasks", {}, tasks.map((one) => h("li", {}, taskRow(one, live && !summary)))));
+    : step ? `${step} ...` : ended ? (type === "reasoning" ? "Thought" : "Worked through steps") : "Working ...");
+  const sign = ended ? icon(summary?.icon ?? "check-circle") : spinner();
+  if (ended && tasks.length === 1 && tasks[0].title === title && !hasMore(tasks[0])) return h("p.workflow.step", {}, sign, title);
+  const begun = !was || (ended && was.classList.contains("is-live")); // not yet opened or folded by the reader
+  const open = begun ? !ended || expanded : was.open;
+  const folded = item.id.startsWith("activity-"); // arguments and results of tools are long
+  const row = (one, index) => h("li", {}, taskRow(one, !ended, { folded, was: was?.querySelectorAll("li")[index] }));
+  return h(`details.workflow${ended ? "" : ".is-live"}`, { open }, h("summary.step", {}, sign, title), h("ol.tasks", {}, tasks.map(row)));
 }
 
 /** A task of its own. */
 export const task = (item) => h("div.task-item", {}, taskRow(item.task, false));
 
-function taskRow(one, live) {
+const hasMore = (one) => one.content || one.queries?.length || one.sources?.length;
+
+function taskRow(one, live, { folded = false, was = null } = {}) {
   const sign = one.status_indicator === "loading" && live ? spinner()
     : icon(one.status_indicator === "complete" ? "check" : one.icon ?? SIGNS[one.type] ?? "dot");
   const title = one.title ?? one.title_query ?? TITLES[one.type];
   const body = one.content ? markdown(one.content) : null;
-  return h("div.task", {}, h("span.sign", {}, sign), h("div", {}, title && h("div.name", {}, title), body,
+  const head = folded && body ? h("details", { open: was?.querySelector("details")?.open }, h("summary.name", {}, title), body)
+    : [title && h("div.name", {}, title), body];
+  return h("div.task", {}, h("span.sign", {}, sign), h("div", {}, head,
     one.queries?.length ? h("div.queries", {}, one.queries.map((query) => h("span.chip", {}, icon("search"), query))) : null,
     one.sources?.length ? sources(one.sources) : null));
 }

@@ -52,7 +52,10 @@ def note_of(item: Json) -> str | None:
         case "workflow":
             summary = item["workflow"].get("summary") or {}
             title = clean(summary.get("title") or "Steps")
-            return "\n".join([title, *(f"  {task_of(task)}" for task in item["workflow"].get("tasks", []))])
+            steps = [task_of(task) for task in item["workflow"].get("tasks", [])]
+            if steps == [f"✓ {title}"]:
+                return steps[0]
+            return "\n".join([title, *(f"  {step}".replace("\n", "\n  ") for step in steps)])
         case "generated_image":
             return f"[image: {clean((item.get('image') or {}).get('url', 'not there'))}]"
         case "client_tool_call" if item.get("status") == "pending":
@@ -66,11 +69,19 @@ def note_of(item: Json) -> str | None:
 
 
 def task_of(task: Json) -> str:
-    """A step: its mark, its title, its content or what it looked for."""
+    """A step: its mark, its title, its content or what it looked for. Content of several lines follows, indented."""
     mark = {"loading": "…", "complete": "✓"}.get(task.get("status_indicator", ""), "-")
     sources = [_source(source) for source in task.get("sources", [])]
-    details = [task.get("content"), ", ".join(task.get("queries", [])), ", ".join(sources)]
-    return clean(" ".join([mark, ": ".join(part for part in [task.get("title"), *details] if part)]))
+    content = task.get("content") or ""
+    below = "\n" + content if "\n" in content else ""
+    details = ["" if below else content, ", ".join(task.get("queries", [])), ", ".join(sources)]
+    line = " ".join([mark, ": ".join(part for part in [task.get("title"), *details] if part)])
+    return clean(line + below.replace("\n", "\n    "))
+
+
+def line_of(task: Json) -> str:
+    """The first line of a step, for a place where it is replaced by the next one."""
+    return task_of(task).partition("\n")[0]
 
 
 def widget_lines(widget: Json, *, first: int = 1) -> list[str]:

@@ -66,6 +66,8 @@ class Screen:
         match event:
             case {"type": "thread.created", "thread": thread}:
                 self.thread_id = str(thread["id"])
+            case {"type": "thread.item.added", "item": {"type": "workflow", "workflow": {"tasks": [*_, task]}}}:
+                self._passing(rendering.line_of(task), kept=True)
             case {"type": "thread.item.updated", "item_id": item_id, "update": update}:
                 self._grow(str(item_id), update)
             case {"type": "thread.item.done" | "thread.item.replaced", "item": item}:
@@ -108,7 +110,7 @@ class Screen:
                 else:
                     self._live.update(Tail(rendering.clean("\n\n".join(self._parts.values()))))
             case {"type": "workflow.task.added" | "workflow.task.updated", "task": task}:
-                self._passing(rendering.task_of(task), kept=True)
+                self._passing(rendering.line_of(task), kept=True)
             case _:
                 pass
 

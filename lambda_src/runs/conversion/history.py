@@ -36,6 +36,7 @@ from lambda_src.models.errors import FILE_KINDS, FileKind
 from lambda_src.quotas import token_estimate
 from lambda_src.runs import approvals
 from lambda_src.settings import HISTORY_TOKENS
+from lambda_src.turns.activity import is_activity
 
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
 FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice.
@@ -82,7 +83,7 @@ class HistoryConverter(ThreadItemConverter):
         return [part for parts in reversed(newest_first) for part in parts]
 
     async def _shown(self, item: ThreadItem, *, is_last_message: bool) -> list[TResponseInputItem]:
-        if approvals.is_ours(item):
+        if approvals.is_ours(item) or is_activity(item):
             return []
         try:
             return await self._thread_item_to_input_item(item, is_last_message=is_last_message)

@@ -38,6 +38,7 @@ def test_an_unknown_setting_suggests_the_nearest_name() -> None:
     [
         ({"history_items": "many"}, "settings.history_items must be a whole number from 1 to 100, and is 'many'."),
         ({"tracing": "yes"}, "settings.tracing must be xray, and is 'yes'."),
+        ({"tool_activity": "all"}, "settings.tool_activity must be off or names or full, and is 'all'."),
         ({"titles": 1}, "settings.titles must be true or false, and is '1'."),
     ],
 )
