@@ -110,7 +110,7 @@ class SupportApp:
     async def texts(self, user: str, thread_id: str) -> list[str]:
         """The texts of a thread's visible messages."""
         page = (await self.chat(user)("items.list", thread_id=thread_id, order="asc", limit=100)).json
-        return ["".join(part["text"] for part in item.get("content", [])) for item in page["data"]]
+        return ["".join(part["text"] for part in item["content"]) for item in page["data"] if "content" in item]
 
 
 @dataclass
