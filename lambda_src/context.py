@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from lambda_src.errors import UnavailableError
+from lambda_src.languages import ENGLISH, Language
 from lambda_src.meter import Meter
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class RequestContext:
     `user` is the caller. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in epoch
     milliseconds; None outside Lambda. `source` is a hash of a guest's network with the day's key, "" if unknown.
     `release` is the version of the function that answers, "" outside Lambda.
+    `language` is the one that the user reads.
     Stores read only `user.id` and `turn_id`.
     """
 
@@ -143,6 +145,7 @@ class RequestContext:
     turn: Turn | None = None
     source: str = ""
     release: str = ""
+    language: Language = ENGLISH
 
     @property
     def turn_id(self) -> str | None:

@@ -158,13 +158,14 @@ def _limit(*, default: int = 0, least: int = 0, most: int | None = None) -> Any:
 class PageSettings:
     """The page's looks and words: infra/stage/sections.py explains each."""
 
-    title: str = "Chat"
-    greeting: str = "What can I help with?"
+    title: str | None = None  # None: the language's own, as for the greeting and the disclaimer
+    greeting: str | None = None
     prompts: tuple[Mapping[str, str], ...] = ()  # label and prompt
     accent: str | None = None  # #rrggbb
     logo: str | None = None  # a file in lambda_src/agent/
     disclaimer: str | None = None
     privacy_url: str | None = None
+    languages: tuple[str, ...] = ()  # the first is for users who read none of them; empty: all
 
 
 def _page(value: str) -> PageSettings:
@@ -178,7 +179,7 @@ def _page(value: str) -> PageSettings:
     for name, content in given.items():
         if name not in names:
             raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
-        if name != "prompts" and not isinstance(content, str):
+        if name not in ("prompts", "languages") and not isinstance(content, str):
             raise ValueError(f"is wrong: {name} must be a text, and is {content!r}")
     prompts = given.get("prompts", [])
     if not isinstance(prompts, list) or not all(map(_is_prompt, prompts)):
@@ -186,7 +187,10 @@ def _page(value: str) -> PageSettings:
     logo = given.get("logo", "logo.png")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(png|jpe?g|webp|svg)", logo):
         raise ValueError(f"is wrong: logo must be the name of a picture in lambda_src/agent/, and is {logo!r}")
-    return PageSettings(**{**given, "prompts": tuple(prompts)})
+    languages = given.get("languages", [])
+    if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
+        raise ValueError(f'is wrong: languages must be a list such as ["en", "de"], and is {languages!r}')
+    return PageSettings(**{**given, "prompts": tuple(prompts), "languages": tuple(languages)})
 
 
 def _is_prompt(value: object) -> bool:

@@ -16,7 +16,12 @@ from infra.stage.environment import ResourceNames, variables
 
 MAX_BYTES = 4096  # of all variables together: Lambda's quota, names and values
 ROOT = Path(__file__).parents[2]
-OPTIONS = {"CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys", "CHAT_CORS_ORIGINS": "cors_origins", "CHAT_MODELS": "models"}
+OPTIONS = {
+    "CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys",
+    "CHAT_CORS_ORIGINS": "cors_origins",
+    "CHAT_MODELS": "models",
+    "CHAT_PAGE": "page",
+}
 
 
 def stage_of(context: Mapping[str, Any]) -> StageConfig:

@@ -19,6 +19,7 @@ MAX_CORS_ORIGINS = 100  # a function URL's limit
 MIN_CONTRAST = 4.5  # WCAG 2.2, level AA, for text of normal size
 MAX_PICTURE_BYTES = 200_000  # every first visit loads it
 AGENT = Path(__file__).parents[2] / "lambda_src" / "agent"
+LANGUAGES = AGENT.parent / "languages"
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda takes them
 _OUR_SECRETS = ("model-key", "guest-secret")
@@ -84,6 +85,16 @@ def picture(value: object) -> str:
     if (size := file.stat().st_size) > MAX_PICTURE_BYTES:
         raise ValueError(f"must be a file of at most {MAX_PICTURE_BYTES // 1000} KB, and {name} has {size // 1000}")
     return name
+
+
+def language(value: object) -> str:
+    """A language that has a table, shipped or in lambda_src/agent/languages/."""
+    known = sorted({file.stem for folder in (LANGUAGES, AGENT / "languages") for file in folder.glob("*.json")})
+    if value not in known:
+        raise ValueError(
+            f"must be one of {', '.join(known)}, and is {value!r}: add another by lambda_src/agent/languages/"
+        )
+    return str(value)
 
 
 def flag(value: object) -> bool:

@@ -14,6 +14,7 @@ from infra.stage.parsers import (
     accent,
     flag,
     issuer,
+    language,
     list_of,
     matching,
     object_of,
@@ -223,10 +224,18 @@ class PromptConfig:
 class PageConfig:
     """The page's looks and words, in our own client and in OpenAI's component alike."""
 
-    title: str = option(
-        words(60), "Name of the chat, in the page and in the browser's tab.", takes="text", default="Chat"
+    title: str | None = option(
+        optional(words(60)),
+        "Name of the chat, in the page and in the browser's tab; null: Chat, in the user's language.",
+        takes="text or null",
+        default=None,
     )
-    greeting: str = option(words(120), "Heading of a new chat.", takes="text", default="What can I help with?")
+    greeting: str | None = option(
+        optional(words(120)),
+        "Heading of a new chat; null: What can I help with?, in the user's language.",
+        takes="text or null",
+        default=None,
+    )
     prompts: tuple[PromptConfig, ...] = option(
         list_of(object_of(PromptConfig), at_most=6),
         "Suggestions below the greeting.",
@@ -253,6 +262,13 @@ class PageConfig:
         "Address of your privacy policy, linked below the message box.",
         takes="URL or null",
         default=None,
+    )
+    languages: tuple[str, ...] = option(
+        list_of(language, at_most=50),
+        "Languages that the page and the server's sentences are offered in, the first for users who read none of "
+        "them; empty: all that have a table, English first.",
+        takes="list of languages, such as en and de",
+        default=(),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 from lambda_src.errors import RequestError, TooLargeError
+from lambda_src.languages import Sentence
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 HEAD_BYTES = 512  # read from a file to detect its type: more than any signature below, and enough to recognize text
@@ -28,7 +29,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "text/csv": "text",
     "application/json": "text",
 }
-ACCEPTED = "Accepted types: PNG, JPEG, GIF and WebP pictures, PDF, plain text, Markdown, CSV and JSON."
+NOT_ACCEPTED = (
+    "Files of this type are not accepted. "
+    "Accepted types: PNG, JPEG, GIF and WebP pictures, PDF, plain text, Markdown, CSV and JSON."
+)
 _SIGNATURES: Final[Mapping[str, tuple[bytes, ...]]] = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),
     "image/jpeg": (b"\xff\xd8\xff",),
@@ -64,13 +68,13 @@ def admit(name: str, *, size: int, mime_type: str, limits: FileLimits) -> Kind:
     """The kind of file that this claims to be. Raises RequestError or TooLargeError if it is not accepted."""
     kind = KINDS.get(media_type_of(mime_type))
     if kind is None:
-        raise RequestError(f"Files of this type are not accepted. {ACCEPTED}")
+        raise RequestError(NOT_ACCEPTED)
     if not plain_name(name).strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
-        raise RequestError(f"A file needs a name of 1 to {MAX_NAME_CHARS} characters.")
+        raise RequestError(Sentence("A file needs a name of 1 to {most} characters.", most=MAX_NAME_CHARS))
     if size < 1:
         raise RequestError("This file is empty.")
     if size > limits.of(kind):
-        raise TooLargeError(f"This file is too large: the limit is {limits.of(kind):,} bytes.")
+        raise TooLargeError(Sentence("This file is too large: the limit is {most} bytes.", most=limits.of(kind)))
     return kind
 
 

@@ -32,6 +32,7 @@ from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.files import NO_URL, FileMissingError, Files
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
+from lambda_src.languages import Sentence
 from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import CLIENT_CONFIG, Calls, ChangedObjectError, MissingObjectError
 
@@ -169,7 +170,9 @@ class S3AttachmentStore(Files):
                 ContentDisposition=_disposition(attachment.name),
             )
         except MissingObjectError:
-            raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
+            raise ConflictError(
+                Sentence("The file {name} is gone. Attach it again.", name=repr(attachment.name))
+            ) from None
         except ChangedObjectError:
             raise _changed(attachment) from None
 
@@ -259,16 +262,22 @@ def _checked(attachment: Attachment, context: RequestContext) -> str | None:
 
 
 def _changed(attachment: Attachment) -> ConflictError:
-    return ConflictError(f"The file {attachment.name!r} was replaced after it was checked. Attach it again.")
+    return ConflictError(
+        Sentence("The file {name} was replaced after it was checked. Attach it again.", name=repr(attachment.name))
+    )
 
 
 def _not_uploaded(attachment: Attachment) -> ConflictError:
-    return ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.")
+    return ConflictError(Sentence("The file {name} was not uploaded. Attach it again.", name=repr(attachment.name)))
 
 
 def _not_as_announced(attachment: Attachment) -> RequestError:
     return RequestError(
-        f"The file {attachment.name!r} does not match its announced size or type ({attachment.mime_type})."
+        Sentence(
+            "The file {name} does not match its announced size or type ({mime_type}).",
+            name=repr(attachment.name),
+            mime_type=attachment.mime_type,
+        )
     )
 
 

@@ -163,7 +163,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 await naming.use_what_has_come()  # a run that fails at once has not named its thread yet
             if desk is not None and not isinstance(error, BaseStreamError):
                 await desk.note_failure(thread.id, error, context)
-            raise stream_error(error) from error
+            raise stream_error(error, language=context.language) from error
         finally:
             if naming is not None:
                 await naming.cancel()
@@ -355,7 +355,7 @@ class ChatServer(ChatKitServer[RequestContext]):
             try:
                 await self._remove_after(message, context)
             except Exception as error:
-                raise stream_error(error) from error
+                raise stream_error(error, language=context.language) from error
             async for event in self.respond(thread, message, context):
                 yield event
 
@@ -457,14 +457,16 @@ class ChatServer(ChatKitServer[RequestContext]):
         try:
             await self._dispatcher.ensure_initialized()
         except Exception as error:
-            raise stream_error(error) from error  # without the action's name, which is not validated yet
+            raise stream_error(
+                error, language=context.language
+            ) from error  # without the action's name, which is not validated yet
         try:
             async for event in self._dispatcher.actions.stream(action, self._call(thread, action, sender, context)):
                 yield event
         except RequestError as error:
-            raise CustomStreamError(str(error)) from error
+            raise CustomStreamError(context.language.text_of(error)) from error
         except Exception as error:
-            raise stream_error(error, "action_failed", action=action.type) from error
+            raise stream_error(error, "action_failed", language=context.language, action=action.type) from error
 
     async def sync_action(
         self,

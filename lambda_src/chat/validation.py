@@ -48,6 +48,7 @@ from lambda_src.attachments.files import Files
 from lambda_src.chat import edits
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
+from lambda_src.languages import Sentence
 from lambda_src.quotas import token_estimate
 from lambda_src.quotas.turn_limits import PROMPT_TOKENS, TITLE_TOKENS, turn_limits
 from lambda_src.runs.hooks import Screening, UploadedFile
@@ -99,14 +100,14 @@ class Checks:
             case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
                 await self._action(params, context)
             case ThreadsAddClientToolOutputReq(params=params):
-                self._bounded("This tool's result", _json_chars(params.result), context)
+                self._bounded(Sentence("This tool's result"), _json_chars(params.result), context)
                 await self._open_thread(params.thread_id, context)
                 newest = await self.store.load_thread_items(params.thread_id, None, 1, "desc", context)
                 if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
                     raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
             case ThreadsAddStructuredInputReq(params=params):
                 answers = [value for answer in params.input.answers.values() for value in answer.values]
-                self._bounded("This form", sum(map(len, [*params.input.answers, *answers])), context)
+                self._bounded(Sentence("This form"), sum(map(len, [*params.input.answers, *answers])), context)
                 form = await self.store.load_item(params.thread_id, params.item_id, context=context)
                 await self._open_thread(params.thread_id, context)
                 if not isinstance(form, StructuredInputItem) or form.status != "pending":
@@ -123,10 +124,12 @@ class Checks:
                 self._audio(params.audio_base64, mime_type=params.mime_type)
             case ThreadsUpdateReq(params=params):
                 if not params.title.strip() or len(params.title) > MAX_TITLE_CHARS:
-                    raise RequestError(f"A title has 1 to {MAX_TITLE_CHARS} characters.")
+                    raise RequestError(Sentence("A title has 1 to {most} characters.", most=MAX_TITLE_CHARS))
             case ItemsFeedbackReq(params=params):
                 if len(params.item_ids) > MAX_FEEDBACK_ITEMS:
-                    raise RequestError(f"Feedback is taken on {MAX_FEEDBACK_ITEMS} items at a time.")
+                    raise RequestError(
+                        Sentence("Feedback is taken on {most} items at a time.", most=MAX_FEEDBACK_ITEMS)
+                    )
             case _:
                 pass
 
@@ -161,9 +164,9 @@ class Checks:
 
     async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
         self._options(input.inference_options)
-        self._bounded("This message", chars_of(input), context)
+        self._bounded(Sentence("This message"), chars_of(input), context)
         if len(input.attachments) > MAX_FILES:
-            raise RequestError(f"A message takes {MAX_FILES} files at most.")
+            raise RequestError(Sentence("A message takes {most} files at most.", most=MAX_FILES))
         if len(set(input.attachments)) != len(input.attachments):
             raise RequestError("A file is attached twice.")
         named = await asyncio.gather(
@@ -174,11 +177,12 @@ class Checks:
             if attachment.thread_id is None:
                 await self._scan(attachment, context)
 
-    def _bounded(self, what: str, length: int, context: RequestContext) -> None:
+    def _bounded(self, what: Sentence, length: int, context: RequestContext) -> None:
         """Raise TooLargeError if the text is longer than one message of this user may be."""
         most = turn_limits(self.settings, context.user).message_chars
         if length > most:
-            raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
+            sentence = "{what} has {length} characters, and the limit is {most}. Shorten it."
+            raise TooLargeError(Sentence(sentence, what=what, length=length, most=most))
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
         """Estimate the input tokens of the first request to the model, so that they can be reserved at once.
@@ -202,7 +206,9 @@ class Checks:
     async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> Attachment:
         attachment = await self.store.load_attachment(attachment_id, context=context)
         if attachment.thread_id is not None and attachment.thread_id != thread_id:
-            raise ConflictError(f"The file {attachment.name!r} belongs to another thread. Attach it anew.")
+            raise ConflictError(
+                Sentence("The file {name} belongs to another thread. Attach it again.", name=repr(attachment.name))
+            )
         if attachment.thread_id is None and self.files is not None:
             await self.files.verify(attachment, context)
         return attachment
@@ -220,16 +226,16 @@ class Checks:
 
     def _options(self, options: InferenceOptions) -> None:
         if options.model is not None and options.model not in self.settings.models:
-            offered = ", ".join(self.settings.models) or "none: there is nothing to choose"
-            raise RequestError(f"This model is not offered here. Offered are {offered}.")
+            offered = ", ".join(self.settings.models) or Sentence("none: there is nothing to choose")
+            raise RequestError(Sentence("This model is not offered here. Offered are {offered}.", offered=offered))
         if options.tool_choice is not None and options.tool_choice.id not in self.settings.tool_choices:
-            offered = ", ".join(self.settings.tool_choices) or "none: there is nothing to choose"
-            raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
+            offered = ", ".join(self.settings.tool_choices) or Sentence("none: there is nothing to choose")
+            raise RequestError(Sentence("This tool cannot be chosen here. Offered are {offered}.", offered=offered))
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
         if not isinstance(params.action.type, str):  # the default in ChatKit's type is a type variable
             raise RequestError("params.action.type is missing: which action?")
-        self._bounded("This action", len(params.action.type) + _json_chars(params.action.payload), context)
+        self._bounded(Sentence("This action"), len(params.action.type) + _json_chars(params.action.payload), context)
         await self._open_thread(params.thread_id, context)
         if params.item_id is not None:
             sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
@@ -241,7 +247,8 @@ class Checks:
             raise RequestError("Dictation is not set up on this server.")
         offset, signature = AUDIO_SIGNATURES.get(mime_type.split(";", 1)[0].strip().lower(), (0, None))
         if signature is None:
-            raise RequestError(f"Audio of this type is not supported. Supported types: {', '.join(AUDIO_SIGNATURES)}.")
+            types = ", ".join(AUDIO_SIGNATURES)
+            raise RequestError(Sentence("Audio of this type is not supported. Supported types: {types}.", types=types))
         try:
             data = base64.b64decode(audio_base64, validate=True)
         except ValueError:  # binascii.Error, or characters that are not ASCII
@@ -281,8 +288,16 @@ def refuse_unless_active(thread: ThreadMetadata) -> None:
         case ActiveStatus():
             return
         case LockedStatus(reason=reason):
-            raise ConflictError(f"This conversation is locked. {reason or ''}".strip())
+            raise ConflictError(
+                Sentence("This conversation is locked. {reason}", reason=reason)
+                if reason
+                else "This conversation is locked."
+            )
         case ClosedStatus(reason=reason):
-            raise ConflictError(f"This conversation is closed. {reason or ''}".strip())
+            raise ConflictError(
+                Sentence("This conversation is closed. {reason}", reason=reason)
+                if reason
+                else "This conversation is closed."
+            )
         case _:
             assert_never(thread.status)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
@@ -34,6 +35,7 @@ from lambda_src.errors import RequestError, SettingsError
 from lambda_src.http.app import ChatApp, Prewarm, create_app
 from lambda_src.http.edge import Middleware
 from lambda_src.http.page import Page, page_of
+from lambda_src.languages import FOLDERS, SHIPPED, Languages
 from lambda_src.models.transcription import DICTATION_MODEL, Dictation, Transcribe
 from lambda_src.observability.logs import configure_logging
 from lambda_src.quotas.turn_quota import Quotas
@@ -80,6 +82,7 @@ class Parts:
     middleware: Sequence[Middleware] = ()
     page: Page | None = None
     tool_secrets: ToolSecrets | None = None
+    languages: Sequence[Path] = (SHIPPED,)  # folders with their tables
     clock: Clock = time.time_ns  # nanoseconds since 1970
 
 
@@ -104,6 +107,7 @@ def _joined(
     time.tzset()
     configure_logging()
     tool_secrets.install(parts.tool_secrets)
+    languages = Languages(settings.page.languages, parts.languages)
     clock = parts.clock
     counters = build_counters(settings, store, clock=clock)
     files = build_files(settings, aws, counters)
@@ -181,7 +185,8 @@ def _joined(
         max_body_bytes=settings.max_body_bytes,
         named=AssistantRegistry(parts.load_assistants, open_named),
         guests=access.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
-        page=parts.page or page_of(settings, upload_origin=upload_origin(settings, aws), dictation=dictation),
+        page=parts.page
+        or page_of(settings, upload_origin=upload_origin(settings, aws), dictation=dictation, languages=languages),
         token_header=settings.token_header,
         middleware=parts.middleware,
         account_linking=account_linking,
@@ -189,6 +194,7 @@ def _joined(
         callers=callers,
         desk=desk,
         operator_routes=None if desk is None else operator_routes(settings, desk, parts, urls),
+        languages=languages,
     )
     return app, account_linking
 
@@ -238,6 +244,7 @@ def deployed(settings: Settings, *, middleware: Sequence[Middleware] = ()) -> Pa
         guest_tokens=guest_tokens,
         middleware=[*middleware, *access.middleware(settings, AWS.stored_secret)],
         tool_secrets=stored_secrets(settings),
+        languages=FOLDERS,
     )
 
 

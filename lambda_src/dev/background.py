@@ -38,11 +38,11 @@ async def going_on(*work: Coroutine[Any, Any, None], say: Say) -> AsyncIterator[
 
 
 async def reload_on_save(emulator: Emulator, say: Say) -> None:
-    """When a Python file in lambda_src/ is saved, restart the function's processes and report syntax errors."""
-    async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter()):
+    """When code or texts in lambda_src/ are saved, restart the function's processes and report syntax errors."""
+    async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter(extra_extensions=[".json"])):
         files = sorted({Path(path) for _, path in changes})
         say(f"Reloading: {', '.join(str(file.relative_to(ROOT)) for file in files)}")
-        say_what_is_broken(files, say)
+        say_what_is_broken([file for file in files if file.suffix == ".py"], say)
         await emulator.reload()
 
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 from lambda_src.composition import access
 from lambda_src.errors import SettingsError
+from lambda_src.languages import FOLDERS, Languages
 from lambda_src.runtime.environment import switch_faults
 from lambda_src.settings import PREFIX, Settings
 
-PUBLIC_KEYS = "CHAT_AUTH_PUBLIC_KEYS"
+PUBLIC_KEYS, PAGE = "CHAT_AUTH_PUBLIC_KEYS", "CHAT_PAGE"
 
 
 def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dict[str, str]]:
@@ -33,6 +34,10 @@ def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dic
         access.authenticator(settings, access.guest_tokens(settings, _unread))
     except SettingsError as error:
         sentences += [sentence.replace(PUBLIC_KEYS, named(PUBLIC_KEYS)) for sentence in error.faults]
+    try:
+        Languages(settings.page.languages, FOLDERS)
+    except SettingsError as error:
+        sentences += [f"{named(PAGE)}.languages is wrong: {fault}" for fault in error.faults]
     return [_split(sentence) for sentence in sentences]
 
 

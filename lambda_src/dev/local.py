@@ -16,6 +16,7 @@ from lambda_src.dev.broken import reports_broken_agent
 from lambda_src.dev.embed_demo import EmbedDemo
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.http.page import page_of
+from lambda_src.languages import FOLDERS, SHIPPED, Languages
 from lambda_src.observability.faults import show_tracebacks
 from lambda_src.observability.logs import configure_logging
 from lambda_src.runs.assistants import Assistants, shipped, shipped_actions, shipped_agent
@@ -57,6 +58,7 @@ configure_logging(root=logging.getLogger(), quiet=False)  # show the libraries' 
 show_tracebacks()
 settings = local_settings(os.environ)
 key = local_key(settings, os.environ)
+languages = (SHIPPED,) if SHOWCASE in os.environ else FOLDERS  # the showcase shows nothing of agent/
 handler = build_handler(
     settings,
     Parts(
@@ -69,12 +71,14 @@ handler = build_handler(
         transcribe=dictation(lambda: key or "", settings) if key else None,
         tool_secrets=ToolSecrets(lambda name: local_secrets.read(name, env=os.environ)),
         middleware=[EmbedDemo],
+        languages=languages,
         page=page_of(
             settings,
             upload_origin=upload_origin(settings, Clients()),
             dictation=bool(key),
             is_open=True,
             embedded_by=os.environ.get(ORIGINS, "").split(),
+            languages=Languages(settings.page.languages, languages),
         ),
     ),
 )

@@ -37,6 +37,7 @@ from lambda_src.http.chat_routes import chat_router
 from lambda_src.http.edge import Middleware, Utf8Paths
 from lambda_src.http.page import Page, Served
 from lambda_src.http.request_log import RequestLog
+from lambda_src.languages import Language, Languages
 from lambda_src.observability.metrics import UNKNOWN_KEY
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
 from lambda_src.store.ports import Sweeps
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 Prewarm = Callable[[], Awaitable[None]]
 
 MISSING = "There is no such thread, item or attachment."  # the same if it is another user's
+INTERNAL = "Something went wrong here. Try again; if it stays, tell us the request id."
 RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client retries by itself, up to five times
 
 
@@ -66,20 +68,22 @@ def create_app(
     callers: Callers | None = None,
     desk: "Desk | None" = None,
     operator_routes: ASGIApp | None = None,
+    languages: Languages | None = None,
 ) -> "ChatApp":
     """The ASGI app: POST /chatkit and its other routes (chat_routes.py), GET /chat/health, and the routes of `page`.
 
     `endpoint` belongs to the default assistant, `named` to the others. `middleware` runs before every route, the
     outermost first. The bearer token is in `token_header`. `prewarm` runs before the first request. `callers` hashes
     addresses for the log; the default uses a key of this app alone. With `desk`, users may ask for a person, and
-    `operator_routes` answers under /operator.
+    `operator_routes` answers under /operator. Errors are in the caller's language of `languages`, by default of all
+    that are shipped.
     """
 
     async def within_limits(request: Request) -> None:
         request_limits.check_head(request)
 
-    callers = callers or Callers(MemoryDayKeys())
-    app = ChatApp(middleware, prewarm, callers, dependencies=[Depends(within_limits)])
+    callers, languages = callers or Callers(MemoryDayKeys()), languages or Languages()
+    app = ChatApp(middleware, prewarm, callers, languages, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -91,6 +95,7 @@ def create_app(
         sweeps=sweeps,
         max_body_bytes=max_body_bytes,
         callers=callers,
+        languages=languages,
         guests=guests,
         account_linking=account_linking,
         desk=desk,
@@ -141,8 +146,9 @@ def serve(app: FastAPI, page: Page) -> None:
         return Response(served.body, media_type=served.media_type, headers=served.headers)
 
     @app.get("/")
-    def html() -> Response:
-        if (built := page.html()) is None:
+    def html(request: Request) -> Response:
+        asked = request.query_params.get("lang"), request.headers.get("accept-language")
+        if (built := page.html(page.languages.best(*asked))) is None:
             raise HTTPException(404, "The page is not built here: run `make page`, then reload.")
         return answered(built)
 
@@ -150,13 +156,18 @@ def serve(app: FastAPI, page: Page) -> None:
     def static(request: Request) -> Response:
         return answered(page.static(request.path_params["name"]))
 
+    @app.get("/languages/{code}")
+    def texts(request: Request) -> Response:
+        return answered(page.texts(request.path_params["code"]))
+
     @app.get("/logo")
     def logo() -> Response:
         return answered(page.logo())
 
     @app.get("/embed.js")
     def embed(request: Request) -> Response:
-        return answered(page.embed(gzipped="gzip" in request.headers.get("accept-encoding", "")))
+        language = page.languages.best(request.headers.get("accept-language"))
+        return answered(page.embed(language, gzipped="gzip" in request.headers.get("accept-encoding", "")))
 
     @app.get("/chat-client.js")
     def client() -> Response:
@@ -175,6 +186,7 @@ class ChatApp(FastAPI):
         middleware: Sequence[Middleware],
         prewarm: Prewarm | None,
         callers: Callers,
+        languages: Languages,
         *,
         dependencies: Sequence[params.Depends],
     ) -> None:
@@ -192,7 +204,7 @@ class ChatApp(FastAPI):
             dependencies=dependencies,
             lifespan=lifespan,
         )
-        self._middleware, self._callers = middleware, callers
+        self._middleware, self._callers, self.languages = middleware, callers, languages
 
     def build_middleware_stack(self) -> ASGIApp:
         """Overrides Starlette's: its own stack inside `middleware`, all of it inside the request log."""
@@ -202,47 +214,51 @@ class ChatApp(FastAPI):
         return RequestLog(app, self._callers)
 
 
+def language_of(request: Request) -> Language:
+    """The language that the caller reads."""
+    languages: Languages = request.app.languages
+    return languages.best(request.headers.get("accept-language"))
+
+
 async def refuse(request: Request, error: Exception) -> Response:
     """Exception handler: the only place where an error becomes a response. Unexpected errors reveal no details."""
     headers: dict[str, str] = {}
+    language = language_of(request)
+    message = language.text_of(error)
     match error:
         case NotFoundError():
-            status, code, message = 404, "not_found", MISSING
+            status, code, message = 404, "not_found", language.text(MISSING)
         case UnknownKeyError():
-            status, code, message = 503, "sign_in_unavailable", str(error)
+            status, code = 503, "sign_in_unavailable"
             headers["retry-after"] = str(error.retry_after_s)
             request.scope["chat.reason"] = UNKNOWN_KEY
         case AuthError():
-            status, code, message = 401, "unauthorized", str(error)
+            status, code = 401, "unauthorized"
             headers["www-authenticate"] = "Bearer"
         case ForbiddenError():
-            status, code, message = 403, "refused", str(error)
+            status, code = 403, "refused"
         case RequestError():
-            status, code, message = 422, "invalid_request", str(error)
+            status, code = 422, "invalid_request"
         case TooLargeError():
-            status, code, message = 413, "too_large", str(error)
+            status, code = 413, "too_large"
         case NoAssistantError():
-            status, code, message = 404, "not_found", str(error)
+            status, code = 404, "not_found"
         case ConflictError():
-            status, code, message = 409, "conflict", str(error)
+            status, code = 409, "conflict"
         case QuotaError():
-            status, code, message = 429, "quota", str(error)
+            status, code = 429, "quota"
             headers["retry-after"] = str(error.retry_after_s)
             request.scope["chat.limit"] = error.limit
         case SignInUnavailableError():
-            status, code, message = 503, "sign_in_unavailable", str(error)
+            status, code = 503, "sign_in_unavailable"
             headers["retry-after"] = str(error.retry_after_s)
         case UnavailableError():
-            status, code, message = 503, "unavailable", str(error)
+            status, code = 503, "unavailable"
             headers["retry-after"] = str(RETRY_AFTER_S)
         case HTTPException():
-            status, code, message = error.status_code, "http_error", str(error.detail)
+            status, code, message = error.status_code, "http_error", language.text(error.detail)
             headers |= dict(error.headers or {})
         case _:
-            status, code, message = (
-                500,
-                "internal",
-                "Something went wrong here. Try again; if it stays, tell us the request id.",
-            )
+            status, code, message = 500, "internal", language.text(INTERNAL)
     request.scope["chat.code"] = code
     return JSONResponse({"error": code, "message": message}, status_code=status, headers=headers)

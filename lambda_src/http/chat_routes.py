@@ -36,6 +36,7 @@ from lambda_src.errors import RequestError
 from lambda_src.http import multipart, request_limits, request_parsing
 from lambda_src.http.request_log import TurnLog
 from lambda_src.http.request_parsing import TURN_HEADER
+from lambda_src.languages import Language, Languages
 from lambda_src.models import transcription
 from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
@@ -60,6 +61,7 @@ def chat_router(
     sweeps: Sweeps,
     max_body_bytes: int,
     callers: Callers,
+    languages: Languages,
     guests: Guests | None = None,
     account_linking: AccountLinking | None = None,
     desk: "Desk | None" = None,
@@ -74,7 +76,9 @@ def chat_router(
         request.scope["chat.user"] = user.id
         address = request.client.host if request.client and user.is_guest else ""
         source = await callers.hashed(address) if address else None
-        return request_context(request, user.at(request.path_params.get("assistant", "")), source=source or "")
+        language = languages.best(request.headers.get("accept-language"))
+        user = user.at(request.path_params.get("assistant", ""))
+        return request_context(request, user, source=source or "", language=language)
 
     async def current_endpoint(
         request: Request, context: Annotated[RequestContext, Depends(current_context)]
@@ -211,7 +215,7 @@ async def charge(chatkit_request: NonStreamingReq, endpoint: AssistantEndpoint, 
             pass
 
 
-def request_context(request: Request, user: User, *, source: str) -> RequestContext:
+def request_context(request: Request, user: User, *, source: str, language: Language) -> RequestContext:
     """The request's user and deadline. On Lambda, whose context is in the scope, the deadline is the invocation's."""
     invocation = request.scope.get("aws.context")
     deadline_ms, release = None, ""
@@ -219,7 +223,12 @@ def request_context(request: Request, user: User, *, source: str) -> RequestCont
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
         release = invocation.function_version
     return RequestContext(
-        user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source, release=release
+        user,
+        request.scope["chat.request_id"],
+        deadline_ms=deadline_ms,
+        source=source,
+        release=release,
+        language=language,
     )
 
 

@@ -18,12 +18,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from lambda_src.settings import MAX_IMAGE_BYTES, Settings
+from lambda_src.languages import Language, Languages
+from lambda_src.settings import MAX_IMAGE_BYTES, PageSettings, Settings
 
 WEB = Path(__file__).parents[1] / "web"
 CHATKIT = "https://cdn.platform.openai.com"  # always the newest version: OpenAI publishes no versioned URL and no hash
@@ -53,7 +54,9 @@ LOGO_HEADERS = {  # an SVG that is opened by itself could run scripts without th
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
-_TITLE = b"<title>Chat</title>"  # as above
+_HTML = b'<html lang="en">'  # as above, and so are the next three
+_TEXTS = {"title": "Chat", "loading": "Loading ...", "needs_javascript": "This chat needs JavaScript."}
+_EMBED_TEXTS = {"chat_not_loaded": "The chat did not load.", "open_in_tab": "Open it in a new tab"}  # of embed.js
 _STAGE = b"({})"  # the last call in embed.js: web/build.mjs
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
 
@@ -76,22 +79,29 @@ class Page:
     origins: tuple[str, ...] = ()  # that the page may connect to, besides its own
     pictures: tuple[str, ...] = ()  # origins of images that it may show
     logo_file: Path | None = None
+    languages: Languages = field(default_factory=Languages)
 
-    def html(self) -> Served | None:
-        """The page; None if it was never built."""
+    def html(self, language: Language) -> Served | None:
+        """The page in this language; None if it was never built."""
         try:
             built = (self.folder / "index.html").read_bytes()
         except FileNotFoundError:
             return None
-        config = json.dumps(self.config, separators=(",", ":")).replace("<", "\\u003c").encode()  # ends no element
-        title = escape(self.config.get("page", {}).get("title", "Chat")).encode()
-        html = built.replace(_CONFIG, _CONFIG.replace(b"{}", config)).replace(_TITLE, b"<title>" + title + b"</title>")
+        texts = self._texts(language, _TEXTS)
+        html = built.replace(_HTML, f'<html lang="{language.code}" dir="{language.direction}">'.encode())
+        for key, english in _TEXTS.items():
+            html = html.replace(f">{english}<".encode(), f">{escape(texts[key])}<".encode())
+        of_language = {"language": language.code, "texts": dict(language.page), "languages": self.languages.names()}
+        config = json.dumps({**self.config, **of_language}, separators=(",", ":"), ensure_ascii=False)
+        config = config.replace("<", "\\u003c")  # so that it ends no element
+        html = html.replace(_CONFIG, _CONFIG.replace(b"{}", config.encode("utf-8", "replace")))
         headers = (
             NO_CACHE
             | SAME_ORIGIN
             | ({"x-frame-options": "DENY"} if self.embedded_by is None else {})  # it cannot name other sites
             | {
                 "content-security-policy": self.policy(html),
+                "vary": "accept-language",
                 "cross-origin-opener-policy": "same-origin",  # a page that opens ours cannot access its window
                 "permissions-policy": self.permissions(),
             }
@@ -116,7 +126,13 @@ class Page:
         origins = self.config.get("embedded_by")
         return None if origins is None else tuple(origins)
 
-    def embed(self, *, gzipped: bool = False) -> Served | None:
+    def _texts(self, language: Language, english: Mapping[str, str]) -> dict[str, str]:
+        """The texts of these keys in the language. The title is the stage's own, if it has one."""
+        texts = {key: str(language.page.get(key, text)) for key, text in english.items()}
+        title = self.config.get("page", {}).get("title")
+        return texts | ({"title": title} if title else {})
+
+    def embed(self, language: Language, *, gzipped: bool = False) -> Served | None:
         """embed.js, which other sites load, with the stage's title, accent and origins; None if it was never built.
 
         The only file that we compress: every visitor of a site loads it, and most never open the chat.
@@ -125,16 +141,24 @@ class Page:
             return None
         brand = self.config.get("page", {})
         stage = {
-            "title": brand.get("title", "Chat"),
+            **self._texts(language, {"title": _TEXTS["title"], **_EMBED_TEXTS}),
             "accent": brand.get("accent"),
             "origins": self.embedded_by or (),
         }
         before, _, after = built.body.rpartition(_STAGE)
         body = b"".join([before, b"(", json.dumps(stage).encode(), b")", after])
-        headers = {**built.headers, "vary": "Accept-Encoding"}
+        headers = {**built.headers, "vary": "Accept-Encoding, Accept-Language"}
         if not gzipped:
             return replace(built, body=body, headers=headers)
         return replace(built, body=gzip.compress(body), headers={**headers, "content-encoding": "gzip"})
+
+    def texts(self, code: str) -> Served | None:
+        """The texts of another language than the page's, which the user chose; None if it is not offered."""
+        if code not in self.languages.codes:
+            return None
+        language = self.languages.get(code)
+        table = {"direction": language.direction, "texts": dict(language.page)}
+        return Served(json.dumps(table, ensure_ascii=False).encode(), "application/json", NO_CACHE | SAME_ORIGIN)
 
     def helper(self, name: str) -> Served | None:
         """chat-client.js or its types, which other sites import: their names never change."""
@@ -195,10 +219,12 @@ def page_of(
     dictation: bool,
     is_open: bool = False,
     embedded_by: Sequence[str] | None = None,
+    languages: Languages | None = None,
 ) -> Page:
     """The page of a stage. `is_open`: nobody has to sign in, as in `make dev`; `upload_origin`: the bucket's.
 
-    `embedded_by` replaces the stage's origins as the sites that may show the page in a frame.
+    `embedded_by` replaces the stage's origins as the sites that may show the page in a frame. `languages` are all that
+    are shipped, by default.
     """
     bucket = () if upload_origin is None else (upload_origin,)
     pictures = (*bucket, *(f"https://{domain}" for domain in settings.allowed_image_domains))
@@ -207,7 +233,7 @@ def page_of(
         "token_header": settings.token_header,
         "embedded_by": settings.cors_origins if embedded_by is None else embedded_by,
         "domain_key": settings.domain_key,
-        "page": {**asdict(settings.page), "logo": settings.page.logo is not None},
+        "page": _brand(settings.page),
         "pictures": list(pictures),
         "features": {
             "attachments": settings.bucket is not None,
@@ -221,7 +247,20 @@ def page_of(
     }
     issuers = () if is_open or settings.auth_client_id is None else issuer_origins(settings)
     logo = None if settings.page.logo is None else AGENT / settings.page.logo
-    return Page(config=config, origins=(*bucket, *issuers), pictures=pictures, logo_file=logo)
+    return Page(
+        config=config,
+        origins=(*bucket, *issuers),
+        pictures=pictures,
+        logo_file=logo,
+        languages=languages or Languages(),
+    )
+
+
+def _brand(page: PageSettings) -> dict[str, Any]:
+    """What the page's script needs of its looks and words."""
+    brand = {**asdict(page), "logo": page.logo is not None}
+    del brand["languages"]  # the offered ones are added with their names
+    return brand
 
 
 def label_of(tool: str) -> str:

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from lambda_src.errors import RequestError, TooLargeError
+from lambda_src.languages import Sentence
 
 MAX_HEADER_BYTES = 16_384  # names and values; a token has 8 KB at most (auth/jwt_claims.py), API Gateway allows 10 KB
 MAX_URL_CHARS = 2_048  # two of the longest ids, encoded; our own URLs have a tenth of that
@@ -32,7 +33,9 @@ def check_head(request: Request) -> None:
 
 async def limited(request: Request, *, max_bytes: int) -> AsyncGenerator[bytes]:
     """The body in chunks. TooLargeError if it is larger, before reading if Content-Length says so."""
-    too_large = TooLargeError(f"This request is larger than {max_bytes:,} bytes. Send less in one message.")
+    too_large = TooLargeError(
+        Sentence("This request is larger than {most} bytes. Send less in one message.", most=max_bytes)
+    )
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large

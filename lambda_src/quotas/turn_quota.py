@@ -22,6 +22,7 @@ from typing import Literal
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import ChatError, QuotaError
+from lambda_src.languages import Sentence
 from lambda_src.meter import Meter
 from lambda_src.quotas.turn_limits import turn_limits
 from lambda_src.settings import Settings
@@ -240,14 +241,14 @@ class Quotas:
     def _of_tokens(self, name: str, user_id: str | None) -> QuotaError:
         left_s = seconds_left(self._clock())
         if user_id is not None:
-            reason, limit = "You have used up today's allowance", "user_tokens"
+            sentence, limit = "You have used up today's allowance. It resets {when}, at midnight UTC.", "user_tokens"
         elif name in (STAGE_TOKENS, GUEST_TOKENS):
-            reason, limit = "The assistant has used up today's allowance", "stage_tokens"
+            sentence = "The assistant has used up today's allowance. It resets {when}, at midnight UTC."
+            limit = "stage_tokens"
         else:
-            reason, limit = "Guests from your network have used up today's allowance", "network_tokens"
-        return QuotaError(
-            f"{reason}. It resets {in_words(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s
-        )
+            sentence = "Guests from your network have used up today's allowance. It resets {when}, at midnight UTC."
+            limit = "network_tokens"
+        return QuotaError(Sentence(sentence, when=in_words(left_s)), limit=limit, retry_after_s=left_s)
 
 
 def _is_stage(ceiling: Ceiling) -> bool:
@@ -279,16 +280,20 @@ def _of_ledger(refused: QuotaRefused) -> QuotaError:
     when = in_words(refused.retry_after_s)
     match refused.limit:
         case "minute":
-            text = f"You have reached the limit of messages per minute. Continue {when}."
+            text = Sentence("You have reached the limit of messages per minute. Continue {when}.", when=when)
         case "day":
-            text = f"You have reached today's limit of messages. It resets {when}, at midnight UTC."
+            text = Sentence("You have reached today's limit of messages. It resets {when}, at midnight UTC.", when=when)
         case "running":
-            text = "Too many of your messages are being answered at the moment. Wait until an answer is finished."
+            text = Sentence(
+                "Too many of your messages are being answered at the moment. Wait until an answer is finished."
+            )
     return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s, running=refused.running)
 
 
-def in_words(seconds: int) -> str:
+def in_words(seconds: int) -> Sentence:
     """A duration from now, for a sentence: `in 5 minutes`."""
     if seconds < 120:
-        return f"in {seconds} seconds" if seconds != 1 else "in a second"
-    return f"in {-(-seconds // 60)} minutes" if seconds < 7200 else f"in {-(-seconds // 3600)} hours"
+        return Sentence("in {count} seconds", count=seconds) if seconds != 1 else Sentence("in a second")
+    if seconds < 7200:
+        return Sentence("in {count} minutes", count=-(-seconds // 60))
+    return Sentence("in {count} hours", count=-(-seconds // 3600))

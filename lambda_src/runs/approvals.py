@@ -31,6 +31,7 @@ from chatkit.types import (
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
+from lambda_src.languages import ENGLISH, Language, Sentence
 
 if TYPE_CHECKING:
     from agents import Agent, RunResultStreaming, RunState, TResponseInputItem
@@ -69,10 +70,11 @@ class Held:
             state = await RunState.from_json(agent, kept, context_override=wrapper)
             for question, call in zip(self.form.inputs, state.get_interruptions(), strict=True):
                 answers = question.answer.values if question.answer is not None else []
-                if answers == [APPROVE]:
+                approve, deny = _decisions(question)
+                if answers == [approve]:
                     state.approve(call)
                 else:
-                    replies = "".join(f" They said: {answer}" for answer in answers if answer != DENY)
+                    replies = "".join(f" They said: {answer}" for answer in answers if answer != deny)
                     state.reject(call, rejection_message=DENIED + replies)
         except (UserError, ValueError, TypeError, KeyError) as error:
             raise CustomStreamError(CHANGED) from error
@@ -86,7 +88,7 @@ def is_ours(item: ThreadItem) -> bool:
 
 
 def asked(
-    run: "RunResultStreaming", *, until: str, item_id: str, thread: ThreadMetadata
+    run: "RunResultStreaming", *, until: str, item_id: str, thread: ThreadMetadata, language: Language
 ) -> tuple[SDKHiddenContextItem, StructuredInputItem]:
     """The items of a run that stopped for approval: its state, and the form."""
     state = run.to_state().to_json(context_serializer=lambda _: {})
@@ -94,8 +96,8 @@ def asked(
     inputs: list[StructuredInput] = [
         StructuredInputMultipleChoice(
             id=str(number),
-            question=question(call.tool_name or "a tool", call.arguments or "{}"),
-            options=[StructuredInputMultipleChoiceOption(value=value) for value in (APPROVE, DENY)],
+            question=question(call.tool_name or "a tool", call.arguments or "{}", language),
+            options=[StructuredInputMultipleChoiceOption(value=language.text(value)) for value in (APPROVE, DENY)],
         )
         for number, call in enumerate(run.interruptions)
     ]
@@ -106,7 +108,14 @@ def asked(
     )
 
 
-def question(tool: str, arguments: str) -> str:
+def _decisions(question: StructuredInput) -> tuple[str, str]:
+    """What the form's two buttons answer, in the language of whoever the form was made for."""
+    assert isinstance(question, StructuredInputMultipleChoice), "`asked` makes no other"
+    approve, deny = question.options
+    return approve.value, deny.value
+
+
+def question(tool: str, arguments: str, language: Language = ENGLISH) -> str:
     """The form's question: the tool's name for people, then a line for each argument as JSON, made `visible`.
 
     Nothing is truncated, because the missing part could be what the user would refuse.
@@ -118,7 +127,7 @@ def question(tool: str, arguments: str) -> str:
     lines = [arguments.strip()] if arguments.strip() else []
     if isinstance(parsed, dict):
         lines = [f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in parsed.items()]
-    return "\n".join(map(visible, [f"Allow “{title_of(tool)}”?", *lines]))
+    return "\n".join(map(visible, [language.text(Sentence("Allow “{tool}”?", tool=title_of(tool))), *lines]))
 
 
 def title_of(tool: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lambda_src.context import User
 from lambda_src.errors import ForbiddenError, UnavailableError
+from lambda_src.languages import Sentence
 from lambda_src.observability.faults import AGENT, defined_at, log_fault, source_of
 
 MODULE = "lambda_src.agent.hooks"
@@ -108,13 +109,18 @@ class Screening:
 
     async def scans_files(self) -> bool:
         """Whether there is a hook for files, so that `file` needs their bytes."""
-        return (await self._loaded(_unchecked_file("that is attached"))).check_file is not None
+        unchecked = (
+            "The file that is attached could not be checked, so the message was not sent. Try again in a moment."
+        )
+        return (await self._loaded(unchecked)).check_file is not None
 
     async def file(self, file: UploadedFile, user: User) -> None:
         """Check a file."""
-        unchecked = _unchecked_file(repr(file.name))
+        sentence = "The file {name} could not be checked, so the message was not sent. Try again in a moment."
+        unchecked = Sentence(sentence, name=repr(file.name))
+        refused = Sentence("The file {name} was refused.", name=repr(file.name))
         hook = (await self._loaded(unchecked)).check_file
-        await _call(hook, file, user, refused=f"The file {file.name!r} was refused.", unchecked=unchecked)
+        await _call(hook, file, user, refused=refused, unchecked=unchecked)
 
     async def _loaded(self, unchecked: str) -> Hooks:
         if self._hooks is None:
@@ -126,10 +132,6 @@ class Screening:
                         log_fault("hooks_not_loaded", error)
                         raise UnavailableError(unchecked) from None
         return self._hooks
-
-
-def _unchecked_file(which: str) -> str:
-    return f"The file {which} could not be checked, so the message was not sent. Try again in a moment."
 
 
 async def _call(hook: Callable[..., Answer] | None, *arguments: object, refused: str, unchecked: str) -> None:

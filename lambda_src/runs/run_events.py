@@ -48,6 +48,7 @@ from lambda_src.runs.tool_activity import ITEM_EVENTS, Step, ToolActivity
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
+STOPPED_HERE = "Stopped here"  # the title of a notice
 NO_ANSWER = "The model sent an empty answer. Try again."
 ONLY_REASONING = "The model stopped after its reasoning, without an answer. Try again."
 CUT_NOTE = (
@@ -123,6 +124,7 @@ class RunEvents:
     ) -> None:
         self._run, self._watching, self._agent_context, self._until = run, watching, agent_context, until
         watching.run = run
+        self._language = agent_context.request_context.language
         images = self._converter = ResponseStreamConverter() if files is None else self._kept_images(files, store)
         renamed = {"renamed": images.renamed} if isinstance(images, KeptImages) else {}
         self._answer = Answer(agent_context.thread.id, mint=self._mint, **renamed)
@@ -171,7 +173,9 @@ class RunEvents:
                 yield from self._cut_events(cut)
             case None if self._run.interruptions:
                 item_id, thread = self._agent_context.generate_id("message"), self._agent_context.thread
-                for item in approvals.asked(self._run, until=self._until, item_id=item_id, thread=thread):
+                for item in approvals.asked(
+                    self._run, until=self._until, item_id=item_id, thread=thread, language=self._language
+                ):
                     yield ThreadItemDoneEvent(item=item)
             case None if self._wants_person:
                 pass  # a notice follows
@@ -183,7 +187,8 @@ class RunEvents:
                     yield ThreadItemDoneEvent(item=self._message(failure.refusal))
             case QuotaError():  # raised between two steps of the run, so the text is complete
                 log.info("quota_struck", extra={"limit": failure.limit})
-                yield NoticeEvent(level="warning", title="Stopped here", message=str(failure))
+                title, message = self._language.text(STOPPED_HERE), self._language.text_of(failure)
+                yield NoticeEvent(level="warning", title=title, message=message)
             case _:
                 raise failure
 
@@ -201,7 +206,7 @@ class RunEvents:
             item_id, thread_id = self._agent_context.generate_id("message"), self._agent_context.thread.id
             note = HiddenContextItem(id=item_id, thread_id=thread_id, created_at=datetime.now(), content=CUT_NOTE)
             yield ThreadItemDoneEvent(item=note)
-        yield user_errors.notice_of(cut, has_words=has_words)
+        yield user_errors.notice_of(cut, has_words=has_words, language=self._language)
 
     def _kept_images(self, files: "Files", store: Store[RequestContext]) -> KeptImages:
         """A converter that stores generated images as files of the thread, so that they are deleted with it."""

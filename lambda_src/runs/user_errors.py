@@ -24,8 +24,10 @@ from chatkit.errors import BaseStreamError, CustomStreamError, ErrorCode, Stream
 from chatkit.types import NoticeEvent
 
 from lambda_src.errors import BROKEN_OFF, ChatError
+from lambda_src.languages import Language
 from lambda_src.models.errors import CutError, CutReason, Kind, fault_of
 from lambda_src.observability.faults import log_fault
+from lambda_src.turns.closing import translated
 
 FAULTS: dict[Kind, tuple[str, bool]] = {
     "model_gone": ("This assistant's model is no longer available. Ask the operator to choose another.", False),
@@ -98,22 +100,25 @@ LENGTH_WITHOUT_WORDS = NoticeEvent(
 log = logging.getLogger(__name__)
 
 
-def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> BaseStreamError:
-    """The ChatKit error for `error`. Logs `event` with `fields`, the error's type and place, and the vendor's code.
+def stream_error(error: Exception, event: str = "run_failed", *, language: Language, **fields: str) -> BaseStreamError:
+    """The ChatKit error for `error`, in `language`.
 
-    The exception's text is never logged, because it may quote a user.
+    Logs `event` with `fields`, the error's type and place, and the vendor's code. The exception's text is never logged,
+    because it may quote a user.
     """
+    if isinstance(error, CustomStreamError) and (message := language.text(error.message)) != error.message:
+        return CustomStreamError(message, allow_retry=error.allow_retry)
     if isinstance(error, BaseStreamError):
         return error
     log_fault(event, error, **fields, **logged_of(error))
     if (fault := fault_of(error)) is not None:
         sentence, allow_retry = FAULTS[fault.kind]
-        return CustomStreamError(sentence, allow_retry=allow_retry)
+        return CustomStreamError(language.text(sentence), allow_retry=allow_retry)
     if isinstance(error, ChatError):
-        return CustomStreamError(str(error), allow_retry=True)
+        return CustomStreamError(language.text_of(error), allow_retry=True)
     for kinds, sentence, allow_retry in EXCEPTIONS:
         if isinstance(error, kinds):
-            return CustomStreamError(sentence, allow_retry=allow_retry)
+            return CustomStreamError(language.text(sentence), allow_retry=allow_retry)
     return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
 
 
@@ -122,7 +127,8 @@ def logged_of(error: Exception) -> dict[str, object]:
     return {} if (fault := fault_of(error)) is None else fault.log_fields()
 
 
-def notice_of(cut: CutError, *, has_words: bool) -> NoticeEvent:
+def notice_of(cut: CutError, *, has_words: bool, language: Language) -> NoticeEvent:
     """The notice for an answer that the vendor cut. `has_words`: whether the model wrote any text."""
     log.warning("answer_cut", extra={"kind": cut.reason, "tokens_out": cut.tokens_out})
-    return LENGTH_WITHOUT_WORDS if cut.reason == "length" and not has_words else NOTICES[cut.reason]
+    notice = LENGTH_WITHOUT_WORDS if cut.reason == "length" and not has_words else NOTICES[cut.reason]
+    return translated(notice, language)

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from chatkit.store import NotFoundError, StoreItemType
 
 from lambda_src.errors import UnavailableError
+from lambda_src.languages import Sentence
 
 MAX_ID_BYTES = 512  # two ids and their prefixes must fit in DynamoDB's 2,048 bytes of partition key
 MAX_LIMIT = 100  # rows per page: 100 items of 40 KB are 4 MB, which still load in one turn
@@ -98,7 +99,9 @@ def within_budget(operation: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P,
             async with asyncio.timeout(OPERATION_BUDGET_S):
                 return await operation(*args, **kwargs)
         except TimeoutError as fault:
-            raise UnavailableError(f"The store did not respond within {OPERATION_BUDGET_S} seconds.") from fault
+            raise UnavailableError(
+                Sentence("The store did not respond within {seconds} seconds.", seconds=OPERATION_BUDGET_S)
+            ) from fault
 
     return bounded
 

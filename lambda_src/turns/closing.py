@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from lambda_src import chatkit_json
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, ConflictError, UnavailableError
+from lambda_src.languages import Language
 from lambda_src.observability.faults import log_fault
 from lambda_src.turns import partial_answer
 from lambda_src.turns.event_queue import TurnOutput
@@ -30,9 +31,16 @@ LAST_TRY_MS = 1_500  # before Lambda's time-out: the pause before the last attem
 ERROR = b'data: {"type":"error"'
 OPENING = (ERROR, b'data: {"type":"stream_options"')
 
-GO_ON = "Write “continue” and I will go on from there."
-DEADLINE = NoticeEvent(level="warning", title="Cut off", message=f"This answer took longer than one may take. {GO_ON}")
-SHUTDOWN = NoticeEvent(level="warning", title="Interrupted", message=f"The server had to stop here. {GO_ON}")
+DEADLINE = NoticeEvent(
+    level="warning",
+    title="Cut off",
+    message="This answer took longer than one may take. Write “continue” and I will go on from there.",
+)
+SHUTDOWN = NoticeEvent(
+    level="warning",
+    title="Interrupted",
+    message="The server had to stop here. Write “continue” and I will go on from there.",
+)
 ELSEWHERE = NoticeEvent(
     level="info", title="Not answered here", message="This conversation went on in another window. Reload it."
 )
@@ -41,7 +49,7 @@ CROWDED = NoticeEvent(
     title="Open in too many windows",
     message="This answer is being written in other windows too. Come back to this one when it is done, and reload it.",
 )
-BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you see was kept.", allow_retry=True)
+BROKEN = "The answer broke off here. What you see was kept."
 
 
 class Closing:
@@ -99,7 +107,7 @@ class Closing:
         if cut is not None:
             _, is_visible = await asyncio.gather(self._write_journal(cut), self._store_answer(cut))
             self._remove_open_items()
-            for event in last_events(cut, failed=failed, is_visible=is_visible):
+            for event in last_events(cut, self._context.language, failed=failed, is_visible=is_visible):
                 self._output.emit(event)
         await self._write_journal(cut)
         if cut is not None and cut != "shutdown":
@@ -168,7 +176,7 @@ class Closing:
             log_fault("turn_journal_failed", error)
 
 
-def last_events(cut: InterruptReason, *, failed: bool, is_visible: bool = True) -> list[bytes]:
+def last_events(cut: InterruptReason, language: Language, *, failed: bool, is_visible: bool = True) -> list[bytes]:
     """The events after a stored answer: why it is incomplete and how to continue, unless the user knows.
 
     After a cancel nothing can be sent through ChatKit (its generator re-raises), so these are written here, encoded as
@@ -177,15 +185,22 @@ def last_events(cut: InterruptReason, *, failed: bool, is_visible: bool = True) 
     """
     match cut:
         case "deadline":
-            return [encoded(DEADLINE)]
+            return [encoded(translated(DEADLINE, language))]
         case "shutdown" | "crashed":
-            return [encoded(SHUTDOWN)]
+            return [encoded(translated(SHUTDOWN, language))]
         case "failed":
-            return [encoded(BROKEN)] if failed else []
+            broken = ErrorEvent(code="custom", message=language.text(BROKEN), allow_retry=True)
+            return [encoded(broken)] if failed else []
         case "superseded":
-            return [] if is_visible else [encoded(ELSEWHERE)]
+            return [] if is_visible else [encoded(translated(ELSEWHERE, language))]
         case "stopped":
             return []
+
+
+def translated(notice: NoticeEvent, language: Language) -> NoticeEvent:
+    """A notice of ours in `language`."""
+    texts = {"title": language.text(notice.title or ""), "message": language.text(notice.message)}
+    return notice.model_copy(update=texts)
 
 
 def refusal(error: Exception | None, cut: InterruptReason | None) -> Exception:

@@ -21,6 +21,7 @@ from lambda_src.errors import (
     TooLargeError,
     UnavailableError,
 )
+from lambda_src.languages import Language
 from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.ports import IdempotencyConflict, TurnLedger
 from lambda_src.turns import turn_ids
@@ -162,7 +163,7 @@ class IdempotencyKey:
         respond, the key is free after UNBEGUN_S.
         """
         with suppress(ChatError):
-            if (refusal := packed(error)) is None:
+            if (refusal := packed(error, self._context.language)) is None:
                 await self._ledger.release_request(self._key, self._turn_id, context=self._context)
             else:
                 await self._ledger.refuse_request(self._key, self._turn_id, refusal, context=self._context)
@@ -180,15 +181,15 @@ class IdempotencyKey:
             await self._ledger.release_request(self._key, self._turn_id, context=self._context)
 
 
-def packed(error: BaseException) -> str | None:
-    """A refusal as text. None for any other error, which a second attempt may not meet."""
+def packed(error: BaseException, language: Language) -> str | None:
+    """A refusal as text, in the caller's language. None for any other error, which a second attempt may not meet."""
     match error:
         case QuotaError():
-            return json.dumps(["QuotaError", str(error), error.limit, error.retry_after_s])
+            return json.dumps(["QuotaError", language.text_of(error), error.limit, error.retry_after_s])
         case NotFoundError():
             return json.dumps(["NotFoundError", ""])
         case ChatError() if type(error).__name__ in _REFUSALS:
-            return json.dumps([type(error).__name__, str(error)])
+            return json.dumps([type(error).__name__, language.text_of(error)])
         case _:
             return None
 

@@ -63,7 +63,7 @@ class Attached:
             clock=services.clock,
         ):
             if event is None:
-                yield closing.encoded(closing.CROWDED)
+                yield closing.encoded(closing.translated(closing.CROWDED, self._context.language))
                 return
             events.append(event)
             yield services.with_urls(event, self._context)

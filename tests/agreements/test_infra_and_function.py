@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from infra.commands import local_cloud
 from infra.ingress import front_door, origin_secrets
 from infra.ingress.cloudfront import STATIC_FILES
-from infra.stage import environment
+from infra.stage import environment, parsers
 from infra.stage.config import StageConfig
 from infra.stage.schema import TIMEOUT_S
 from infra.stage.sections import PageConfig
@@ -29,6 +29,7 @@ from lambda_src.dev import local_aws
 from lambda_src.http import edge
 from lambda_src.http.app import serve
 from lambda_src.http.page import Page
+from lambda_src.languages import Languages
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, OperatorSettings, PageSettings, Settings
 from lambda_src.store import keys
@@ -124,6 +125,11 @@ def test_the_function_reads_the_operators_that_the_stage_names(options: dict[str
     read = Settings.from_env({**variables, "CHAT_AUTH_ISSUER": "https://login.example.org/", "CHAT_AUTH_AUDIENCE": "c"})
     assert config.operators is not None
     assert read.operators == OperatorSettings(**asdict(config.operators))
+
+
+def test_a_stage_may_offer_the_languages_that_the_function_has() -> None:
+    languages = Languages().codes
+    assert PageConfig(languages=tuple(map(parsers.language, languages))).languages == languages
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])

@@ -11,6 +11,7 @@ from agents.exceptions import InputGuardrailTripwireTriggered, MaxTurnsExceeded,
 from chatkit.errors import CustomStreamError, StreamError
 
 from lambda_src.errors import UnavailableError
+from lambda_src.languages import ENGLISH
 from lambda_src.runs.user_errors import stream_error
 
 REQUEST = httpx2.Request("POST", "https://model.test/")
@@ -39,7 +40,7 @@ def api(kind: type[openai.APIStatusError], status: int) -> openai.APIStatusError
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
 )
 def test_each_failure_has_its_message(error: Exception, words: str, retry: bool) -> None:
-    shown_error = stream_error(error)
+    shown_error = stream_error(error, language=ENGLISH)
     assert isinstance(shown_error, CustomStreamError)
     assert words in shown_error.message
     assert SECRET not in shown_error.message
@@ -47,12 +48,12 @@ def test_each_failure_has_its_message(error: Exception, words: str, retry: bool)
 
 
 def test_an_unexpected_error_gets_chatkits_default_message() -> None:
-    assert isinstance(stream_error(ZeroDivisionError(SECRET)), StreamError)
+    assert isinstance(stream_error(ZeroDivisionError(SECRET), language=ENGLISH), StreamError)
 
 
 def test_a_stream_error_is_passed_on_unchanged() -> None:
     error = CustomStreamError("Sold out.")
-    assert stream_error(error) is error
+    assert stream_error(error, language=ENGLISH) is error
 
 
 def test_the_log_contains_type_and_location_of_an_error_but_not_its_message(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +61,7 @@ def test_the_log_contains_type_and_location_of_an_error_but_not_its_message(capl
     try:
         raise KeyError(SECRET)
     except KeyError as error:
-        stream_error(error)
+        stream_error(error, language=ENGLISH)
     (record,) = caplog.records
     assert vars(record)["error_type"] == "KeyError"
     assert "test_user_errors.py" in vars(record)["place"]
@@ -76,5 +77,5 @@ def test_the_location_of_an_import_error_is_in_the_users_file_not_in_importlib(
     for name, line in (("unreadable_agent", 2), ("lost_agent", 2)):
         with pytest.raises((SyntaxError, ImportError)) as raised:
             importlib.import_module(name)
-        stream_error(raised.value)
+        stream_error(raised.value, language=ENGLISH)
         assert vars(caplog.records[-1])["place"] == f"{tmp_path / name}.py:{line}"

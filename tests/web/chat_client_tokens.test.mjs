@@ -89,6 +89,14 @@ test("a guest token is requested with the captcha token, if there is one", async
   assert.deepEqual(sent, [[url, "POST", null], [url, "POST", '{"captcha":"solved"}']]);
 });
 
+test("every request asks for answers in the given language", async () => {
+  const { chat, requests } = client(() => Response.json({}), { language: "de" });
+  await chat.call("threads.list");
+  const fetch = async (_url, init) => { requests.push({ headers: new Headers(init.headers) }); return Response.json({}); };
+  await guestToken({ url: "https://chat.test/auth/guest", language: "de", fetch });
+  assert.deepEqual(requests.map(({ headers }) => headers.get("accept-language")), ["de", "de"]);
+});
+
 test("a refused guest gets the server's message", async () => {
   const fetch = async () => Response.json({ error: "refused", message: "Are you human?" }, { status: 403 });
   await assert.rejects(guestToken({ url: "https://chat.test/auth/guest", fetch }), { name: "ChatError", status: 403, message: "Are you human?" });

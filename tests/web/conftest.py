@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
@@ -28,6 +29,7 @@ from lambda_src.composition.app import build_app
 from lambda_src.composition.aws import Clients
 from lambda_src.composition.stores import build_store
 from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.languages import SHIPPED
 from lambda_src.settings import Settings
 from tests import content_markers
 from tests.content_markers import MARKERS
@@ -162,7 +164,7 @@ def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler"
 
 
 @contextmanager
-def served_in_process(env: dict[str, str]) -> Iterator[str]:
+def served_in_process(env: dict[str, str], *, languages: Sequence[Path] = (SHIPPED,)) -> Iterator[str]:
     """Serve the chat of tests/web/echo.py with uvicorn in a thread of this process, and yield the URL.
 
     It starts ten times faster than a process of the emulator. For tests of the page's own logic, such as sign-in;
@@ -170,7 +172,11 @@ def served_in_process(env: dict[str, str]) -> Iterator[str]:
     """
     settings = Settings.from_env(env)
     store, ledger = build_store(settings, Clients())
-    server = uvicorn.Server(uvicorn.Config(build_app(settings, store, ledger, parts(settings)), log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(settings, store, ledger, replace(parts(settings), languages=languages)), log_config=None
+        )
+    )
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # a browser that connects before uvicorn has started must wait

@@ -1,11 +1,14 @@
 """Takes the screenshots of the page in docs/ and the README: `make screenshots`."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
+from lambda_src.languages import SHIPPED
+from tests.languages.pseudo import CODE, write_pseudo_language
 from tests.web import conftest
 from tests.web.chat_page import ChatPage, stream_of
 from tests.web.embedding import Bubble, Site, site
@@ -43,6 +46,21 @@ SHOP_ANSWER = """Your order **4711** left our workshop this morning.
 - Expected on **Thursday**
 
 Anything else?"""
+
+
+def shoot_language(browser: Browser, url: str, name: str, *, locale: str, question: str, answer: str) -> None:
+    """Take a screenshot of an answer in the page of a browser that prefers `locale`."""
+    context = browser.new_context(locale=locale, viewport={"width": 1200, "height": 800}, reduced_motion="reduce")
+    page = context.new_page()
+    conftest.sign_in(page)
+    page.goto(url)
+    chat = ChatPage(page, url)
+    chat.respond_with("threads.create", answer_of(question, answer))
+    page.locator("#message").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached()
+    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
+    context.close()
 
 
 def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dark: bool, scale: float = 1) -> None:
@@ -109,7 +127,7 @@ def answer_of(question: str, text: str, title: str = "How streaming works") -> d
 
 
 def main() -> None:
-    """Take the light, dark and phone screenshots, and those of the chat on another site."""
+    """Take the screenshots: light, dark, a phone, the chat on another site, and other languages."""
     chromium = conftest.find_chromium()
     with conftest.served(conftest.HOSTED) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=conftest.CHROMIUM_FLAGS)
@@ -122,7 +140,21 @@ def main() -> None:
             with conftest.served(env) as shop_chat:
                 shoot_embedded(browser, shop, shop_chat, "embed", width=1200, height=800, scale=1)
                 shoot_embedded(browser, shop, shop_chat, "embed-phone", width=390, height=780, scale=2)
+        shoot_languages(browser)
         browser.close()
+
+
+def shoot_languages(browser: Browser) -> None:
+    """Take the screenshots of German, Japanese, and the pseudo-language that runs from right to left."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_pseudo_language(Path(folder))
+        with conftest.served_in_process(conftest.HOSTED, languages=(SHIPPED, Path(folder))) as url:
+            for name, locale, question, answer in (
+                ("german", "de", "Wann kommt meine Bestellung?", "Bestellung 17 kommt **morgen** an."),
+                ("japanese", "ja", "注文はいつ届きますか?", "注文 17 は**明日**届きます。"),
+                ("right-to-left", CODE, "متى يصل طلبي؟", "يصل الطلب 17 **غدًا**."),
+            ):
+                shoot_language(browser, url, name, locale=locale, question=question, answer=answer)
 
 
 if __name__ == "__main__":

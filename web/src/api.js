@@ -3,6 +3,7 @@ import { ChatError, chatClient } from "./chat-client.js";
 import { isThrottled, resultOf } from "./client/answers.js";
 import { eventsAcrossBreaks } from "./client/streams.js";
 import { triesOf } from "./client/tries.js";
+import { currentLanguage, t } from "./texts.js";
 
 const STREAM_PAUSES_MS = [0, 500, 1000, 2000, 4000, 8000]; // before each try: half a minute without a network
 const CALL_PAUSES_MS = [0, 500, 1000, 2000]; // while Lambda throttles
@@ -13,7 +14,7 @@ const CALL_PAUSES_MS = [0, 500, 1000, 2000]; // while Lambda throttles
  */
 export function createApi({ url, session, tokenHeader }) {
   let open = true;
-  const chat = chatClient({ url, getToken: (how) => (open ? session.getToken(how) : null), tokenHeader });
+  const chat = chatClient({ url, getToken: (how) => (open ? session.getToken(how) : null), tokenHeader, language: currentLanguage() });
 
   return {
     /** Another person is here: what still runs ends as it may, and is never repeated with that one's token. */
@@ -78,7 +79,10 @@ async function told(ask) {
 }
 
 function shown(error) {
+  const { status, code, retryAfterS } = error;
+  const own = { upload: "upload_refused", http_error: "server_status" }[code]; // of chat-client.js, whose texts are English
+  if (own) return new ChatError(t(own, { status: String(status) }), { status, code, retryAfterS });
   if (error instanceof ChatError) return error;
-  const text = error instanceof TypeError ? "The connection was lost. Check your network, then try again." : error.message;
+  const text = error instanceof TypeError ? t("connection_lost") : error.message;
   return new ChatError(text, { status: 0, code: "offline" }); // fetch throws a TypeError, the session its own sentences
 }

@@ -14,6 +14,8 @@ export interface ChatClientOptions {
    * "x-chat-authorization". The SHA-256 of each body is then sent, too, whatever fetch takes as one.
    */
   tokenHeader?: string;
+  /** The language of the server's sentences, such as "de"; without it, those that the browser prefers. */
+  language?: string;
   /** What sends; the browser's own by default. */
   fetch?: typeof globalThis.fetch;
   /** Whether the page is visible; the browser's own by default. */
@@ -87,6 +89,7 @@ export function guestToken(options: {
   url: string;
   captcha?: string;
   tokenHeader?: string;
+  language?: string;
   fetch?: typeof globalThis.fetch;
 }): Promise<{ token: string; expires_at: number; counted_as: string }>;
 

@@ -37,13 +37,14 @@ export function chatClient({
   url,
   getToken = () => null,
   tokenHeader = "authorization",
+  language,
   fetch = globalThis.fetch,
   document = globalThis.document,
   XMLHttpRequest = globalThis.XMLHttpRequest,
 }) {
   const base = globalThis.location?.href ?? "http://no-page.invalid"; // while a server renders the page
   const endpoint = new URL(url, base).href;
-  const send = senderOf(getToken, tokenHeader, fetch);
+  const send = senderOf(getToken, tokenHeader, fetch, language);
   const { stop, watch } = stopsOf(endpoint, send, document);
   const broken = new Map(); // body -> { turn, at } of the streams that broke off and may be asked for again
   const followed = new Set(); // turns, so that the load that follows a turn's end does not follow it again

@@ -5,6 +5,7 @@ import { chatClient } from "./chat-client.js";
 import { h } from "./dom.js";
 import { TOOLS } from "./forms.js";
 import { peopleLine, watchHeld } from "./people.js";
+import { currentLanguage, t } from "./texts.js";
 import { setTheme, theme } from "./theme.js";
 
 const SCRIPT = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js";
@@ -15,6 +16,9 @@ const ACCEPT = { // what the server takes: docs/reference/attachments.md
   "application/pdf": [".pdf"], "application/json": [".json"],
   "text/plain": [".txt"], "text/markdown": [".md"], "text/csv": [".csv"],
 };
+// SupportedLocale in the types of @openai/chatkit 1.9.0
+const LOCALES = ("bg bn bs ca cs da de el en es et fi fr gu hi hr hu hy id is it ja ka kn ko lv mk mr ms my nb nl pl pt ro ru "
+  + "sk sl so sq sr sv sw ta te th tr uk vi zh zh-Hant").split(" ");
 
 /**
  * Show ChatKit in place of `app`, which is hidden. Resolves with a reason when ChatKit fails, at once or later, after
@@ -25,9 +29,9 @@ export async function serveChatKit({ config, session, host, app }) {
   const bar = h("div.chatkit-bar", { role: "status" });
   const say = (text) => bar.prepend(h("p", {}, text));
   await session.finish().catch((error) => say(error.message));
-  if (session.isHosted && !(await session.getToken())) say("To sign in, open this chat from the site that it belongs to.");
+  if (session.isHosted && !(await session.getToken())) say(t("sign_in_at_host"));
   bar.append(account(session, say));
-  const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header });
+  const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header, language: currentLanguage() });
   await session.takeAlong(chat.fetch).catch((error) => say(error.message));
   const element = /** @type {import("@openai/chatkit").OpenAIChatKit} */ (document.createElement("openai-chatkit"));
   const brand = brandOf(config);
@@ -120,6 +124,7 @@ function optionsOf({ domain_key: domainKey, features }, brand, chat, host, chang
   return {
     api: { url: chat.url, domainKey, fetch: chat.fetch, uploadStrategy: { type: "two_phase" } },
     theme: brand.accent ? { colorScheme, color: { accent: { primary: dark ? lighter(brand.accent) : brand.accent, level: 1 } } } : colorScheme,
+    locale: localeOf(currentLanguage()),
     frameTitle: brand.title,
     locale: /** @type {import("@openai/chatkit").SupportedLocale} */ (document.documentElement.lang),
     initialThread: new URLSearchParams(location.hash.slice(1)).get("thread"),
@@ -154,9 +159,15 @@ function optionsOf({ domain_key: domainKey, features }, brand, chat, host, chang
   };
 }
 
+/** The component's name for a language; undefined if it has no translation. */
+function localeOf(language) {
+  const name = LOCALES.includes(language) ? language : language.split("-")[0];
+  return /** @type {import("@openai/chatkit").ChatKitOptions["locale"]} */ (LOCALES.includes(name) ? name : undefined);
+}
+
 /** ChatKit's disclaimer is Markdown. */
 function disclaimerOf({ disclaimer, privacy_url: url }) {
-  const text = [disclaimer, url && `[Privacy policy](${url})`].filter(Boolean).join(" ");
+  const text = [disclaimer, url && `[${t("privacy_policy")}](${url})`].filter(Boolean).join(" ");
   return text && { disclaimer: { text } };
 }
 
@@ -164,14 +175,14 @@ function disclaimerOf({ disclaimer, privacy_url: url }) {
 async function onClientTool({ name }) {
   const tool = Object.hasOwn(TOOLS, name) ? TOOLS[name] : null;
   if (!tool) return { error: "This page has no such tool." };
-  if (!confirm(`${tool.asks} Allow it?`)) return { error: "The user refused." };
+  if (!confirm(t("allow_request", { request: t(tool.request) }))) return { error: "The user refused." };
   return tool.run().catch(() => ({ error: "The browser did not allow it." }));
 }
 
 /** The sign-in or sign-out button, which ChatKit leaves to the page. */
 function account(session, say) {
   const button = (text, onclick) => h("button.plain", { type: "button", onclick }, text);
-  if (session.canSignOut) return button("Sign out", async () => { if (!(await session.signOut())) location.replace(location.pathname); });
-  if (session.canSignIn) return button("Sign in", () => session.signIn().catch((error) => say(error.message)));
+  if (session.canSignOut) return button(t("sign_out"), async () => { if (!(await session.signOut())) location.replace(location.pathname); });
+  if (session.canSignIn) return button(t("sign_in"), () => session.signIn().catch((error) => say(error.message)));
   return "";
 }

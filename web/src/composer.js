@@ -1,10 +1,9 @@
 // The message composer: text box, attachments, Send and Stop. Does not know where messages go.
 import { record } from "./dictation.js";
 import { h, iconButton, icon } from "./dom.js";
+import { t } from "./texts.js";
 import { TAKEN } from "./uploads.js";
 
-const PLACEHOLDER = "Write a message";
-const USUAL = "Enter sends, Shift + Enter starts a new line.";
 const MODEL = "chat.model"; // keeps the user's choice
 const DRAFT = "chat.draft"; // keeps the draft across a reload and a sign-in
 
@@ -18,9 +17,9 @@ export class ChatComposer extends HTMLElement {
   #wanted = false; // whether Enter was pressed before the message could be sent: it goes as soon as it can
 
   connectedCallback() {
-    this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": "Attached files" });
+    this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": t("attached_files") });
     this.text = h("textarea", {
-      id: "message", rows: 1, placeholder: PLACEHOLDER, "aria-label": "Message", "aria-describedby": "composer-hint",
+      id: "message", rows: 1, placeholder: t("write_message"), "aria-label": t("message"), "aria-describedby": "composer-hint",
       enterkeyhint: "send", autocomplete: "off",
       oninput: () => { this.#wanted = false; this.#trouble = null; this.#written(); }, onkeydown: (event) => this.#key(event),
       onpaste: (event) => this.#dropped(event, event.clipboardData),
@@ -30,11 +29,11 @@ export class ChatComposer extends HTMLElement {
       this.files.value = "";
       this.text.focus();
     } });
-    this.attach = iconButton("attach", "Attach files", () => this.files.click(), { hidden: true });
-    this.models = h("select.models", { "aria-label": "Model", hidden: true, onchange: () => localStorage.setItem(MODEL, this.models.value) });
-    this.tools = h("select.models", { "aria-label": "Tool", hidden: true });
-    this.microphone = iconButton("microphone", "Dictate", () => this.#dictate(), { hidden: true, "aria-pressed": "false" });
-    this.button = h("button.send", { type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
+    this.attach = iconButton("attach", t("attach_files"), () => this.files.click(), { hidden: true });
+    this.models = h("select.models", { "aria-label": t("model"), hidden: true, onchange: () => localStorage.setItem(MODEL, this.models.value) });
+    this.tools = h("select.models", { "aria-label": t("tool"), hidden: true });
+    this.microphone = iconButton("microphone", t("dictate"), () => this.#dictate(), { hidden: true, "aria-pressed": "false" });
+    this.button = h("button.send", { type: "submit" });
     this.hint = h("p.hint", { id: "composer-hint", role: "status" });
     const form = h("form", { onsubmit: (event) => { event.preventDefault(); this.#act(); } },
       this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.tools, this.models, this.microphone, this.button));
@@ -51,7 +50,7 @@ export class ChatComposer extends HTMLElement {
     this.uploads.use(api, features);
     this.microphone.hidden = !features.dictation;
     const tools = features.tools ?? [];
-    this.tools.replaceChildren(...[{ id: "", label: "Any tool" }, ...tools].map(({ id, label }) => h("option", { value: id }, label)));
+    this.tools.replaceChildren(...[{ id: "", label: t("any_tool") }, ...tools].map(({ id, label }) => h("option", { value: id }, label)));
     this.tools.hidden = !tools.length;
     this.takesFiles = features.attachments;
     this.attach.hidden = !features.attachments;
@@ -89,7 +88,7 @@ export class ChatComposer extends HTMLElement {
   set closed(reason) {
     this.#closed = reason;
     this.text.disabled = this.attach.disabled = this.microphone.disabled = reason !== null;
-    this.text.placeholder = reason === null ? PLACEHOLDER : "";
+    this.text.placeholder = reason === null ? t("write_message") : "";
     this.#update();
   }
 
@@ -166,14 +165,15 @@ export class ChatComposer extends HTMLElement {
 
   /** What Enter would do, or why the message cannot be sent. */
   get #advice() {
-    const [sending, failed, refused] = ["sending", "failed", "refused"].map((state) => this.uploads.named(state).join(", "));
+    const [sending, failed, refused] = ["sending", "failed", "refused"].map((state) => this.uploads.named(state));
+    const text = (key, names) => t(key, { files: names.join(", "), count: names.length });
     if (this.#closed !== null) return this.#closed;
-    if (this.#recording) return this.#recording === true ? "Listening ..." : "Recording. Press Dictate again to write it down.";
+    if (this.#recording) return t(this.#recording === true ? "listening" : "recording");
     if (this.#trouble) return this.#trouble;
-    if (failed) return `${failed} was not uploaded. Try again or remove it; then the message can be sent.`;
-    if (sending) return this.#wanted ? `The message is sent as soon as ${sending} is uploaded.` : `Uploading ${sending} ...`;
-    if (refused) return `${refused} is not accepted and will not be sent.`;
-    return USUAL;
+    if (failed.length) return text("upload_failed", failed);
+    if (sending.length) return text(this.#wanted ? "sent_after_upload" : "uploading", sending);
+    if (refused.length) return text("accepted_not", refused);
+    return t("enter_sends");
   }
 
   #key(event) {
@@ -200,11 +200,12 @@ export class ChatComposer extends HTMLElement {
   #update() {
     const advice = this.#advice;
     if (this.hint.textContent !== advice) this.hint.textContent = advice;
-    this.hint.classList.toggle("usual", advice === USUAL);
-    const label = this.#running ? "Stop" : "Send";
-    if (this.button.title !== label) {
-      this.button.replaceChildren(icon(label.toLowerCase()));
-      this.button.setAttribute("aria-label", (this.button.title = label));
+    this.hint.classList.toggle("usual", advice === t("enter_sends"));
+    const action = this.#running ? "stop" : "send";
+    if (this.button.value !== action) {
+      this.button.value = action;
+      this.button.replaceChildren(icon(action));
+      this.button.setAttribute("aria-label", (this.button.title = t(action)));
     }
     this.button.setAttribute("aria-disabled", String(!this.#running && !this.#sendable)); // it keeps the focus, unlike a disabled one
   }

@@ -1,5 +1,6 @@
 // The state of one thread and its running turn, visible or not. Knows the server's requests; knows no element.
 import { fold, wordsOf } from "./fold.js";
+import { t } from "./texts.js";
 
 const PAGE = 50; // items in one request
 
@@ -186,7 +187,7 @@ export class Conversation extends EventTarget {
         pending = null;
       } else this.#take(event);
     };
-    const onBreak = () => this.#set({ progress: { text: "Connecting again ..." } });
+    const onBreak = () => this.#set({ progress: { text: t("reconnecting") } });
     try {
       await read({ signal: abort.signal, onEvent, onBreak });
     } catch (error) {
@@ -224,7 +225,7 @@ export class Conversation extends EventTarget {
       }
       case "error": {
         const again = event.allow_retry && this.askedBefore() ? () => this.retry(this.askedBefore()) : null;
-        this.fail(new Error(event.message ?? "Something went wrong. Try again."), again);
+        this.fail(new Error(event.message ?? t("went_wrong")), again);
         break;
       }
       case "progress_update": this.#set({ progress: event }); break;

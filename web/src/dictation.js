@@ -1,4 +1,5 @@
 // Dictation: records the microphone in a format that the server transcribes. Knows no page and no request.
+import { t } from "./texts.js";
 
 const TYPES = ["audio/webm", "audio/mp4", "audio/ogg"]; // what the server takes: docs/reference/chatkit.md
 const BITS_PER_S = 32_000; // enough for speech
@@ -11,7 +12,7 @@ const MOST_MS = 150_000; // in base64 and at this rate 0.8 MB: the server takes 
 export async function record() {
   const mimeType = TYPES.find((type) => globalThis.MediaRecorder?.isTypeSupported(type));
   const stream = mimeType && await navigator.mediaDevices?.getUserMedia({ audio: true }).catch(() => null);
-  if (!stream) throw new Error("The microphone cannot be used. Allow it for this page in your browser's settings.");
+  if (!stream) throw new Error(t("microphone_blocked"));
   const recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: BITS_PER_S });
   const chunks = [];
   recorder.addEventListener("dataavailable", ({ data }) => chunks.push(data));

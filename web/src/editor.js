@@ -1,5 +1,6 @@
 // The box in which the user changes a message that was sent. Does not know what happens to it.
 import { h } from "./dom.js";
+import { t } from "./texts.js";
 
 /** A form with `text`; the message `was` different or not. Calls `write` with each change, and `send` or `cancel` at the end. */
 export function editor(text, { was, write, send, cancel }) {
@@ -19,6 +20,6 @@ export function editor(text, { was, write, send, cancel }) {
     },
   });
   return h("form.editor", { onsubmit: (event) => { event.preventDefault(); submit(); } }, box,
-    h("div.bar", {}, h("p.detail", { id: "editor-hint" }, "The answer below is replaced."),
-      h("button.plain", { type: "button", onclick: cancel }, "Cancel"), h("button.primary", { type: "submit" }, "Send")));
+    h("div.bar", {}, h("p.detail", { id: "editor-hint" }, t("answer_replaced")),
+      h("button.plain", { type: "button", onclick: cancel }, t("cancel")), h("button.primary", { type: "submit" }, t("send"))));
 }

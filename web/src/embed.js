@@ -5,7 +5,7 @@
 // else goes through that port (web/src/host.js). Styles are a constructed sheet in a shadow root: the site's styles do
 // not reach them, and a content security policy does not forbid them.
 //
-// `stage` is what the server adds at the end of this file: { title, accent, origins } (lambda_src/http/page.py).
+// `stage` is what the server adds at the end of this file: { title, accent, origins } and two texts (lambda_src/http/page.py).
 /* global stage */
 import { allows } from "./origins.js";
 
@@ -149,7 +149,8 @@ class ChatEmbed extends EventTarget {
 
   get #address() {
     const { thread } = this.#state;
-    return `${this.#stage}?embed${thread ? `#thread=${encodeURIComponent(thread)}` : ""}`;
+    const { lang } = document.documentElement; // of the site: the chat is in it, too
+    return `${this.#stage}?embed${lang && `&lang=${encodeURIComponent(lang)}`}${thread ? `#thread=${encodeURIComponent(thread)}` : ""}`;
   }
 
   #open() {
@@ -202,8 +203,8 @@ class ChatEmbed extends EventTarget {
 
   #fail() {
     this.#panel.removeAttribute("aria-busy");
-    const link = element("a", { href: this.#stage, target: "_blank", rel: "noopener" }, "Open it in a new tab");
-    this.#panel.append(element("div", { class: "problem", role: "alert" }, "The chat did not load.", link));
+    const link = element("a", { href: this.#stage, target: "_blank", rel: "noopener" }, stage.open_in_tab);
+    this.#panel.append(element("div", { class: "problem", role: "alert" }, stage.chat_not_loaded, link));
   }
 
   #update(changes) {

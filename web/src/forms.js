@@ -1,5 +1,6 @@
 // Forms for which the assistant waits: structured input, and permission for tools that run in this page.
 import { h, setDisabled } from "./dom.js";
+import { t } from "./texts.js";
 
 const APPROVAL = "approval-"; // ids of the forms of lambda_src/runs/approvals.py begin with it
 
@@ -9,15 +10,15 @@ export function structuredInput(item, { send, was }) {
   if (was) return was; // half filled in
   if (item.id.startsWith(APPROVAL)) return approval(item, send);
   const form = h("form.questions", {
-    "aria-label": "Questions of the assistant",
+    "aria-label": t("questions"),
     onsubmit: (event) => {
       event.preventDefault();
       const answers = Object.fromEntries(item.inputs.map((input) => [input.id, answerTo(input, form)]));
       finish({ status: "answered", answers });
     },
   }, item.inputs.map((input) => (input.type === "freeform" ? freeform(input, item) : choice(input, item))),
-  h("div.bar", {}, h("button.plain", { type: "button", onclick: () => finish({ status: "skipped", answers: {} }) }, "Skip"),
-    h("button.primary", { type: "submit" }, "Answer")));
+  h("div.bar", {}, h("button.plain", { type: "button", onclick: () => finish({ status: "skipped", answers: {} }) }, t("skip_questions")),
+    h("button.primary", { type: "submit" }, t("answer"))));
   const finish = (submission) => { send(submission); setDisabled(form, true); };
   return form;
 }
@@ -32,13 +33,13 @@ function approval(item, send) {
     send({ status: "answered", answers });
     setDisabled(form, true);
   };
-  const form = h("form.questions", { "aria-label": "Permission for the assistant" }, item.inputs.map((input) => {
+  const form = h("form.questions", { "aria-label": t("permission") }, item.inputs.map((input) => {
     const [question, ...details] = input.question.split("\n");
     const buttons = input.options.map((option, index) => h(index ? "button.plain" : "button.primary", {
       type: "button", "aria-pressed": "false", onclick: (event) => decide(input, option, event.currentTarget),
     }, option.value));
     return h("fieldset", {}, h("legend", {}, question),
-      details.length ? h("pre.arguments", { tabindex: "0", "aria-label": "Arguments" }, details.join("\n")) : null,
+      details.length ? h("pre.arguments", { tabindex: "0", "aria-label": t("arguments") }, details.join("\n")) : null,
       h("div.bar", {}, buttons.reverse()));
   }));
   return form;
@@ -51,7 +52,7 @@ const scrolling = (question) => (question.length > LONG_CHARS ? { tabindex: "0" 
 function choice(input, item) {
   const name = `${item.id}-${input.id}`;
   const type = input.multiple ? "checkbox" : "radio";
-  const own = h("input.own", { type: "text", "aria-label": `Another answer to: ${input.question}`, placeholder: "Something else", name: `${name}-own` });
+  const own = h("input.own", { type: "text", "aria-label": t("another_answer", input), placeholder: t("something_else"), name: `${name}-own` });
   return h("fieldset", {}, h("legend", scrolling(input.question), input.question),
     input.options.map(({ value }) => h("label.option", {}, h("input", { type, name, value }), h("span", {}, value))), own);
 }
@@ -67,12 +68,12 @@ function answerTo(input, form) {
 }
 
 const answered = (item) => h("dl.answers", {}, item.inputs.map((input) => h("div", {}, h("dt", scrolling(input.question), input.question),
-  h("dd", {}, input.answer?.values.length ? input.answer.values.join(", ") : "Skipped"))));
+  h("dd", {}, input.answer?.values.length ? input.answer.values.join(", ") : t("skipped")))));
 
 /** The client tools of this page. `run` resolves to the tool's result. */
 export const TOOLS = {
   read_clipboard: {
-    asks: "The assistant would like to read your clipboard.",
+    request: "clipboard_request", // its text
     run: async () => ({ text: await navigator.clipboard.readText() }),
   },
 };
@@ -85,9 +86,9 @@ export function toolCall(item, { send, was }) {
   const finish = (result) => { setDisabled(row, true); send(result); };
   const allow = () => tool.run(item.arguments).then(finish, () => finish({ error: "The browser did not allow it." }));
   const refuse = () => finish({ error: tool ? "The user refused." : "This page has no such tool." });
-  const row = h("div.ask", { role: "group", "aria-label": "A request of the assistant" },
-    h("p", {}, tool?.asks ?? `The assistant asks this page for “${item.name}”, which it cannot do.`),
-    h("div.bar", {}, h("button.plain", { type: "button", onclick: refuse }, tool ? "Refuse" : "Continue without it"),
-      tool && h("button.primary", { type: "button", onclick: allow }, "Allow")));
+  const row = h("div.ask", { role: "group", "aria-label": t("assistant_request") },
+    h("p", {}, tool ? t(tool.request) : t("unknown_tool", item)),
+    h("div.bar", {}, h("button.plain", { type: "button", onclick: refuse }, t(tool ? "refuse" : "continue_without")),
+      tool && h("button.primary", { type: "button", onclick: allow }, t("allow"))));
   return row;
 }

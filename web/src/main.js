@@ -4,10 +4,12 @@ import { serveChatKit } from "./chatkit.js";
 import { hostOf } from "./host.js";
 import "./own.js";
 import { Session } from "./session.js";
+import { useLanguage } from "./texts.js";
 import "./theme.js";
 
 /** The page's configuration, from page_of() in lambda_src/http/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
+await useLanguage(config);
 const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/how-to/moderation.md
 const host = await hostOf(config.embedded_by);
 const session = new Session(config.auth, { tokenHeader: config.token_header, captcha, host });

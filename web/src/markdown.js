@@ -3,6 +3,7 @@
 import { Blocks, tokensOf } from "./blocks.js";
 import { h, icon, iconButton } from "./dom.js";
 import { targetBeside } from "./links.js";
+import { t } from "./texts.js";
 
 const SCHEMES = new Set(["https:", "http:", "mailto:", "tel:"]);
 
@@ -21,7 +22,7 @@ const KINDS = {
   code: (token) => codeBlock((token.lang ?? "").split(/\s/)[0], token.text),
   list: (token) => h(token.ordered ? "ol" : "ul", { start: token.ordered && token.start !== 1 ? token.start : null },
     token.items.map((item) => h("li", {}, drawn(item.tokens, item.loose)))),
-  table: (token) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, // wide ones scroll
+  table: (token) => h("div.table", { tabindex: "0", role: "region", "aria-label": t("table") }, h("table", {}, // wide ones scroll
     h("thead", {}, h("tr", {}, token.header.map((cell) => cellOf("th", cell)))),
     h("tbody", {}, token.rows.map((row) => h("tr", {}, row.map((cell) => cellOf("td", cell))))))),
   formula: (token) => formula("span.formula", token),
@@ -34,10 +35,10 @@ const KINDS = {
   del: (token) => h("del", {}, drawn(token.tokens)),
   codespan: (token) => h("code", {}, token.text),
   br: () => h("br"),
-  checkbox: ({ checked }) => h("input", { type: "checkbox", disabled: true, checked, "aria-label": checked ? "Done" : "To do" }),
+  checkbox: ({ checked }) => h("input", { type: "checkbox", disabled: true, checked, "aria-label": t(checked ? "task_done" : "task_open") }),
   link: (token) => linkTo(token, drawn(token.tokens)),
   // Loading a picture would tell its server who reads what, so it becomes a link.
-  image: (token) => linkTo(token, decoded(token.text) || "Picture"),
+  image: (token) => linkTo(token, decoded(token.text) || t("picture")),
 };
 
 const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
@@ -68,9 +69,9 @@ const decoded = (text) => text.replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]\w{1,31
 
 function codeBlock(lang, text) {
   const code = h("code", {}, text);
-  const copy = iconButton("copy", "Copy code", () => copied(copy, code.textContent));
-  const block = h("figure.code", {}, h("figcaption", {}, h("span", {}, lang || "text"), copy),
-    h("pre", { tabindex: "0", "aria-label": `Code, ${lang || "text"}` }, code));
+  const copy = iconButton("copy", t("copy_code"), () => copied(copy, code.textContent));
+  const block = h("figure.code", {}, h("figcaption", {}, h("span", {}, lang || t("plain_text")), copy),
+    h("pre", { tabindex: "0", "aria-label": t("code_in", { language: lang || t("plain_text") }) }, code));
   block.dataset.lang = lang;
   return block;
 }
@@ -78,9 +79,9 @@ function codeBlock(lang, text) {
 /** Copy the text and show the result on the button for a moment. */
 export async function copied(button, text) {
   const label = button.getAttribute("aria-label");
-  const ended = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Could not copy");
-  button.replaceChildren(icon(ended === "Copied" ? "check" : "close"));
-  button.setAttribute("aria-label", ended);
+  const ended = await navigator.clipboard.writeText(text).then(() => true, () => false);
+  button.replaceChildren(icon(ended ? "check" : "close"));
+  button.setAttribute("aria-label", t(ended ? "copied" : "copy_failed"));
   setTimeout(() => {
     button.replaceChildren(icon("copy"));
     button.setAttribute("aria-label", label);

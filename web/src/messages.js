@@ -6,11 +6,11 @@ import { structuredInput, toolCall } from "./forms.js";
 import { copied } from "./markdown.js";
 import { picture } from "./pictures.js";
 import { sources, spinner, task, workflow } from "./tasks.js";
-import { sizeOf } from "./uploads.js";
+import { fileSize, t } from "./texts.js";
 import { widget } from "./widgets.js";
 
 const KINDS = { // of files: what their chips say
-  "application/pdf": "PDF", "text/plain": "Text", "text/markdown": "Markdown", "text/csv": "CSV", "application/json": "JSON",
+  "application/pdf": "PDF", "text/markdown": "Markdown", "text/csv": "CSV", "application/json": "JSON",
 };
 
 /** <chat-messages>: shows its `conversation`. Dispatches "drawn", "resent" and "refused" with { error }. */
@@ -22,7 +22,7 @@ export class ChatMessages extends HTMLElement {
   #kinds = new Map(); // item id -> feedback given
 
   connectedCallback() {
-    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, "Show earlier messages");
+    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, t("show_earlier"));
     this.list = h("div.items");
     this.foot = h("div.foot");
     this.replaceChildren(this.earlier, this.list, this.foot);
@@ -81,7 +81,7 @@ export class ChatMessages extends HTMLElement {
     }
     this.#changed.clear();
     this.earlier.hidden = !this.#now.before;
-    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? "Thinking ..." : null);
+    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? t("thinking") : null);
     const shown = this.foot.querySelector(".progress span:last-child");
     if (said && shown) shown.textContent = said;
     else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
@@ -110,7 +110,7 @@ export class ChatMessages extends HTMLElement {
   #userMessage(row, item) {
     const now = this.#now;
     const text = wordsOf(item);
-    const above = [h("h2.unseen", {}, "You"),
+    const above = [h("h2.unseen", {}, t("you")),
       item.attachments?.length ? h("div.files", {}, item.attachments.map((file) => this.#attachment(file))) : "",
       item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : ""];
     if (row.editable && now.editing?.id === item.id) {
@@ -123,15 +123,15 @@ export class ChatMessages extends HTMLElement {
       }));
       return row.querySelector("textarea").focus();
     }
-    const copy = iconButton("copy", "Copy the message", () => copied(copy, text));
-    const pencil = row.editable && iconButton("pencil", "Edit the message", () => now.edit({ id: item.id, text }), { class: "icon pencil" });
+    const copy = iconButton("copy", t("copy_message"), () => copied(copy, text));
+    const pencil = row.editable && iconButton("pencil", t("edit_message"), () => now.edit({ id: item.id, text }), { class: "icon pencil" });
     row.replaceChildren(...above, text ? h("div.bubble", {}, text) : "", text || pencil ? h("div.actions", {}, pencil, text && copy) : "");
   }
 
   #attachment(file) {
-    const open = { type: "button", "aria-label": `Open ${file.name}`, title: file.name, onclick: () => this.#openFile(file) };
+    const open = { type: "button", "aria-label": t("open_file", file), title: file.name, onclick: () => this.#openFile(file) };
     if (file.type === "image" && file.preview_url) return h("button.shot", open, h("img", { src: file.preview_url, alt: file.name }));
-    const details = [KINDS[file.mime_type], file.size && sizeOf(file)].filter(Boolean).join(" · ");
+    const details = [file.mime_type === "text/plain" ? t("text_file") : KINDS[file.mime_type], file.size && fileSize(file.size)].filter(Boolean).join(" · ");
     return h("button.chip.file", open, icon("document"), h("span", {}, file.name), h("span.detail", {}, details));
   }
 
@@ -139,7 +139,7 @@ export class ChatMessages extends HTMLElement {
   async #openFile(file) {
     const tab = window.open("", "_blank"); // at once: browsers allow it only during a click
     try {
-      if (!tab) throw new Error("Your browser blocked the new tab. Allow pop-ups for this page, then try again.");
+      if (!tab) throw new Error(t("tab_blocked"));
       tab.opener = null;
       tab.location.replace(await this.#now.fileUrl(file));
     } catch (error) {
@@ -155,7 +155,7 @@ export class ChatMessages extends HTMLElement {
   }
 
   #assistantMessage(row, item, live) {
-    if (!row.firstChild) row.append(h("h2.unseen", {}, "Assistant"), h("div.parts"), h("div.actions"));
+    if (!row.firstChild) row.append(h("h2.unseen", {}, t("assistant")), h("div.parts"), h("div.actions"));
     const [, parts, actions] = row.children;
     item.content.forEach((part, index) => {
       const element = parts.children[index] ?? parts.appendChild(h("div", {}, h("chat-markdown"), h("div.cited")));
@@ -168,10 +168,10 @@ export class ChatMessages extends HTMLElement {
   }
 
   #actions(item) {
-    const copy = iconButton("copy", "Copy the answer", () => copied(copy, wordsOf(this.#now.items.get(item.id))));
-    const [good, bad] = [["thumb-up", "Good answer", "positive"], ["thumb-down", "Bad answer", "negative"]].map(([sign, label, kind]) =>
+    const copy = iconButton("copy", t("copy_answer"), () => copied(copy, wordsOf(this.#now.items.get(item.id))));
+    const [good, bad] = [["thumb-up", t("good_answer"), "positive"], ["thumb-down", t("bad_answer"), "negative"]].map(([sign, label, kind]) =>
       iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
-    const again = iconButton("reload", "Answer again", () => {
+    const again = iconButton("reload", t("answer_again"), () => {
       const asked = this.#now.askedBefore(this.#now.items.get(item.id));
       if (asked) this.#now.retry(asked);
     });
@@ -204,8 +204,8 @@ export class ChatMessages extends HTMLElement {
 }
 
 function generatedImage(item) {
-  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, "Making a picture ..."));
-  return h("div.picture", {}, picture(item.image.url, "Picture made by the assistant"));
+  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, t("making_picture")));
+  return h("div.picture", {}, picture(item.image.url, t("picture_by_assistant")));
 }
 
 customElements.define("chat-messages", ChatMessages);

@@ -10,6 +10,7 @@ import "./messages.js";
 import { newsOf, peopleLine, watchHeld } from "./people.js";
 import { showPicturesOf } from "./pictures.js";
 import { followEnd } from "./scroll.js";
+import { chooseLanguage, currentLanguage, duration, t } from "./texts.js";
 import { onSystemTheme, setTheme, theme } from "./theme.js";
 import "./threads.js";
 
@@ -53,7 +54,7 @@ class ChatApp extends HTMLElement {
       await this.#show(idInAddress());
     };
     return this.api.takeAlong().then(() => null, ({ message }) => (
-      { message, action: this.session.hasGuestsChats && { label: "Try again", run } }));
+      { message, action: this.session.hasGuestsChats && { label: t("try_again"), run } }));
   }
 
   #build() {
@@ -64,20 +65,21 @@ class ChatApp extends HTMLElement {
     this.notices = h("div.notices");
     this.heading = h("h1");
     this.announcer = h("div.unseen", { role: "status", "aria-live": "polite" });
-    this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => { this.end.toEnd(); this.composer.focus(); } }, icon("down"), "Latest");
+    this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => { this.end.toEnd(); this.composer.focus(); } }, icon("down"), t("latest"));
     const { brand } = this;
     const prompts = brand.prompts.map(({ label, prompt }) => h("button.prompt", { type: "button", onclick: () => this.composer.send(prompt) }, label));
     this.empty = h("div.empty", { hidden: true }, h("div", {}, logoOf(brand), h("h2", {}, brand.greeting),
-      prompts.length ? h("div.prompts", { role: "group", "aria-label": "Suggestions" }, prompts) : null));
-    this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": "Conversation" }, h("div.column", {}, this.empty, this.messages, this.notices));
+      prompts.length ? h("div.prompts", { role: "group", "aria-label": t("suggestions") }, prompts) : null));
+    this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": t("conversation") }, h("div.column", {}, this.empty, this.messages, this.notices));
     this.account = h("div.account");
-    this.menu = iconButton("menu", "Chats", () => this.#toggleMenu(), { "aria-expanded": "false", "aria-controls": "threads" });
-    this.side = h("nav.side", { id: "threads", "aria-label": "Chats" }, this.threads, h("div.side-foot", {}, this.account, this.#themeButton()));
+    this.menu = iconButton("menu", t("chats"), () => this.#toggleMenu(), { "aria-expanded": "false", "aria-controls": "threads" });
+    this.side = h("nav.side", { id: "threads", "aria-label": t("chats") }, this.threads,
+      h("div.side-foot", {}, this.account, h("span.space"), languagePicker(this.config.languages), this.#themeButton()));
     this.replaceChildren(
-      h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, "Skip to the message box"),
+      h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, t("skip_to_message")),
       this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
-      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null)),
-        this.host && iconButton("close", "Close the chat", () => this.host.close(), { id: "close" })),
+      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", t("new_chat"), () => this.#go(null)),
+        this.host && iconButton("close", t("close_chat"), () => this.host.close(), { id: "close" })),
         this.view, h("div.below", {}, this.jump, this.people, this.composer, footnoteOf(brand))),
       this.announcer);
     this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
@@ -85,7 +87,7 @@ class ChatApp extends HTMLElement {
     this.threads.addEventListener("gone", ({ detail }) => this.#gone(detail.id));
     this.threads.addEventListener("renamed", ({ detail }) => { if (this.now.id === detail.thread.id) { this.now.thread = detail.thread; this.#state(); } });
     this.composer.addEventListener("say", ({ detail }) => this.#say(detail));
-    this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = "Stopped."; });
+    this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = t("stopped"); });
     this.messages.addEventListener("resent", () => { this.composer.focus(); this.end.toEnd(); });
     this.messages.addEventListener("refused", ({ detail }) => this.#notice({ level: "danger", message: detail.error.message }));
     this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#escape(); });
@@ -104,9 +106,9 @@ class ChatApp extends HTMLElement {
   #themeButton() {
     const draw = () => {
       button.replaceChildren(icon(theme() === "dark" ? "sun" : "moon"));
-      button.setAttribute("aria-label", (button.title = theme() === "dark" ? "Light colors" : "Dark colors"));
+      button.setAttribute("aria-label", (button.title = t(theme() === "dark" ? "light_colors" : "dark_colors")));
     };
-    const button = iconButton("moon", "Dark colors", () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
+    const button = iconButton("moon", t("dark_colors"), () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
     this.drawTheme = draw;
     onSystemTheme(draw);
     draw();
@@ -115,8 +117,8 @@ class ChatApp extends HTMLElement {
 
   #showAccount() {
     const { session } = this;
-    this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: () => this.#signOut() }, icon("person"), "Sign out")
-      : session.canSignIn ? h("button.plain", { type: "button", onclick: () => this.#signIn() }, icon("person"), "Sign in") : "");
+    this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: () => this.#signOut() }, icon("person"), t("sign_out"))
+      : session.canSignIn ? h("button.plain", { type: "button", onclick: () => this.#signIn() }, icon("person"), t("sign_in")) : "");
   }
 
   #signOut() {
@@ -248,11 +250,11 @@ class ChatApp extends HTMLElement {
     const { now } = this;
     if (this.host && !this.view.hasAttribute("aria-busy")) this.host.isAnswering = Boolean(now.running);
     const { type = "active", reason } = now.thread?.status ?? {};
-    this.heading.textContent = now.thread?.title || "New chat";
+    this.heading.textContent = now.thread?.title || t("new_chat");
     document.title = now.thread?.title ? `${now.thread.title} · ${this.brand.title}` : this.brand.title;
     this.composer.running = Boolean(now.running);
-    this.composer.closed = !this.session.isSignedIn ? "You are not signed in."
-      : type === "active" ? null : reason || "This chat is closed.";
+    this.composer.closed = !this.session.isSignedIn ? t("not_signed_in")
+      : type === "active" ? null : reason || t("chat_closed");
     this.empty.hidden = Boolean(now.id || now.items.size);
     this.people.draw(now.held, this.config.features.people && now.id && type === "active" && !now.running);
     this.#announce(now);
@@ -262,9 +264,9 @@ class ChatApp extends HTMLElement {
   #inviteIn() {
     const { session } = this;
     if (session.isSignedIn) return;
-    if (session.canSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
-    else if (this.host) this.#notice({ level: "info", message: "Sign in on this site to use the chat." });
-    else this.#notice({ level: "warning", message: "To sign in, open this chat from the site that it belongs to." });
+    if (session.canSignIn) this.#notice({ level: "info", message: t("sign_in_to_chat"), action: { label: t("sign_in"), run: () => this.#signIn() } });
+    else if (this.host) this.#notice({ level: "info", message: t("sign_in_on_site") });
+    else this.#notice({ level: "warning", message: t("sign_in_at_host") });
   }
 
   /** Announce an answer to screen readers once, when it is complete. */
@@ -272,8 +274,8 @@ class ChatApp extends HTMLElement {
     if (Boolean(now.running) === this.wasRunning) return;
     this.wasRunning = Boolean(now.running);
     const last = [...now.items.values()].at(-1);
-    if (now.running) this.announcer.textContent = "The assistant is answering.";
-    else if (last?.type === "assistant_message") this.announcer.textContent = `The assistant said: ${wordsOf(last)}`;
+    if (now.running) this.announcer.textContent = t("answering");
+    else if (last?.type === "assistant_message") this.announcer.textContent = t("answered", { text: wordsOf(last) });
   }
 
   #problem({ problem }) {
@@ -283,10 +285,10 @@ class ChatApp extends HTMLElement {
     if (!problem) return;
     const { error, again } = problem;
     if (error.status === 401) {
-      const label = this.session.canSignIn ? "Sign in again" : this.session.isHosted ? null : "Continue as a new guest";
-      return this.#notice({ level: "danger", message: label ? "You are no longer signed in." : error.message, problem: true, action: label && { label, run: () => this.#signIn() } });
+      const label = this.session.canSignIn ? t("sign_in_again") : this.session.isHosted ? null : t("continue_as_guest");
+      return this.#notice({ level: "danger", message: label ? t("no_longer_signed_in") : error.message, problem: true, action: label && { label, run: () => this.#signIn() } });
     }
-    const action = again && { label: "Try again", run: again, after: error.retryAfterS };
+    const action = again && { label: t("try_again"), run: again, after: error.retryAfterS };
     this.#notice({ level: "danger", message: error.message, problem: true, action });
   }
 
@@ -297,10 +299,10 @@ class ChatApp extends HTMLElement {
     if (problem) box.classList.add("problem");
     if (action) {
       const button = h("button.plain", { type: "button", onclick: () => { box.remove(); action.run(); } }, action.label);
-      if (action.after) countdown(button, action.label, action.after);
+      if (action.after) countdown(button, action.after);
       box.append(button);
     }
-    if (!problem || !action) box.append(iconButton("close", "Dismiss", () => box.remove()));
+    if (!problem || !action) box.append(iconButton("close", t("dismiss"), () => box.remove()));
     this.notices.append(box);
   }
 
@@ -313,13 +315,21 @@ class ChatApp extends HTMLElement {
   }
 }
 
+/** A choice of language; null if there is only one. */
+function languagePicker(languages) {
+  const codes = Object.keys(languages);
+  if (codes.length < 2) return null;
+  return h("select.models", { "aria-label": t("language"), onchange: ({ target }) => chooseLanguage(target.value) },
+    codes.map((code) => h("option", { value: code, lang: code, selected: code === currentLanguage() }, languages[code])));
+}
+
 /** Disable the button for as long as the server asked clients to wait. */
-function countdown(button, label, seconds) {
+function countdown(button, seconds) {
   const ends = Date.now() + seconds * 1000;
   const tick = () => {
     const left = Math.ceil((ends - Date.now()) / 1000);
     button.disabled = left > 0;
-    button.textContent = left > 0 ? `${label} in ${left < 120 ? `${left} s` : `${Math.ceil(left / 60)} min`}` : label;
+    button.textContent = left > 0 ? t("try_again_in", { time: duration(left) }) : t("try_again");
     if (left > 0 && (button.isConnected || left >= seconds)) setTimeout(tick, 500);
   };
   tick();

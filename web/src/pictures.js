@@ -2,6 +2,7 @@
 // stage allows its domain (CHAT_ALLOWED_IMAGE_DOMAINS; the page's policy agrees), and is a link otherwise.
 import { h } from "./dom.js";
 import { linkTo } from "./markdown.js";
+import { t } from "./texts.js";
 
 const INSIDE = /^data:image\/(png|jpe?g|gif|webp);/i;
 let shown = [];
@@ -13,7 +14,7 @@ export function showPicturesOf(origins) { shown = [location.origin, ...origins];
 export function picture(src, alt) {
   const url = URL.canParse(src) ? new URL(src) : null;
   if (INSIDE.test(src) || shown.some((origin) => isOf(url, origin))) return h("img", { src, alt: alt ?? "", loading: "lazy" });
-  const name = alt || "Picture";
+  const name = alt || t("picture");
   return h("span", {}, linkTo({ href: src, raw: name }, name));
 }
 

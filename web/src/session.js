@@ -2,6 +2,7 @@
 // Tokens are kept in sessionStorage only, refresh tokens in memory only.
 
 import { guestToken } from "./client/guests.js";
+import { currentLanguage, t } from "./texts.js";
 
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // state of the authorization request while the user is at the issuer
@@ -9,8 +10,6 @@ const PERSON = "chat.person"; // the user that the site around us has named, in 
 const BEFORE = "chat.token.before"; // the guest's token, until the guest's chats belong to the signed-in user
 const PATIENCE_MS = 2000; // for the issuer's discovery document at sign-out, while the page is already usable again
 const ENTRA = /^https:\/\/login\.(microsoftonline\.com|microsoftonline\.us|partner\.microsoftonline\.cn)\//;
-const OPAQUE = "You could not be signed in: the sign-in service sent an access token that is not a JWT. "
-  + "Whoever runs this chat must set auth.audience or settings.auth_resource to the API's identifier there (docs/how-to/auth.md).";
 const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
@@ -130,11 +129,11 @@ export class Session extends EventTarget {
     const flow = JSON.parse(sessionStorage.getItem(FLOW) ?? "{}");
     sessionStorage.removeItem(FLOW);
     history.replaceState(null, "", here() + (flow.hash ?? ""));
-    if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was started in another tab or browser. Try again.");
-    if (back.has("error")) throw new Error(back.get("error_description") || "The sign-in was not finished. Try again.");
+    if (!flow.state || flow.state !== back.get("state")) throw new Error(t("sign_in_elsewhere"));
+    if (back.has("error")) throw new Error(back.get("error_description") || t("sign_in_unfinished"));
     const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
     const guest = this.#kept("guest");
-    if (!(await this.#exchange(code))) throw new Error("The sign-in was refused. Try again.");
+    if (!(await this.#exchange(code))) throw new Error(t("sign_in_refused"));
     if (guest) sessionStorage.setItem(BEFORE, guest);
   }
 
@@ -149,8 +148,8 @@ export class Session extends EventTarget {
     const answer = await fetch("chatkit/link", asked).catch(() => null);
     const isFinal = answer && (answer.ok || (answer.status < 500 && ![401, 429].includes(answer.status)));
     if (isFinal) sessionStorage.removeItem(BEFORE);
-    if (!isFinal) throw new Error("You are signed in. The chats from before have not come along yet.");
-    if (!answer.ok) throw new Error("You are signed in. The chats from before could not be taken along.");
+    if (!isFinal) throw new Error(t("chats_not_moved_yet"));
+    if (!answer.ok) throw new Error(t("chats_not_moved"));
   }
 
   async #renewed() {
@@ -167,7 +166,7 @@ export class Session extends EventTarget {
     if (!answer?.ok) return false;
     const told = await answer.json();
     if (left !== this.#left) return false;
-    if (String(told.access_token).split(".").length !== 3) throw new Error(OPAQUE);
+    if (String(told.access_token).split(".").length !== 3) throw new Error(t("access_token_not_jwt"));
     this.#refresh = told.refresh_token ?? this.#refresh;
     this.#idToken = told.id_token ?? this.#idToken;
     this.#keep("issuer", told.access_token);
@@ -197,12 +196,12 @@ export class Session extends EventTarget {
 
   async #discovered(how) {
     const answer = await fetch(`${this.#auth.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, how).catch(() => null);
-    if (!answer?.ok) throw new Error("The sign-in page cannot be reached. Try again in a moment.");
+    if (!answer?.ok) throw new Error(t("sign_in_unreachable"));
     return answer.json();
   }
 
   async #guest() {
-    const { token } = await guestToken({ url: "auth/guest", captcha: await this.#captcha(), tokenHeader: this.#tokenHeader });
+    const { token } = await guestToken({ url: "auth/guest", captcha: await this.#captcha(), tokenHeader: this.#tokenHeader, language: currentLanguage() });
     this.#keep("guest", token);
     return token;
   }

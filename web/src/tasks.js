@@ -1,17 +1,18 @@
 // What the assistant did on the way: workflows, tasks, sources.
 import { h, icon } from "./dom.js";
 import "./markdown.js";
+import { duration, t } from "./texts.js";
 
 const SIGNS = { web_search: "globe", thought: "lightbulb", file: "document", image: "sparkle" };
-const TITLES = { web_search: "Searched the web", thought: "Thought", file: "Read files", image: "Made a picture" };
+const TITLES = { web_search: "searched_web", thought: "thought", file: "read_files", image: "picture_made" };
 
 /** A workflow item: its tasks in a fold, open while it runs or when the server says so. */
 export function workflow(item, { live, was }) {
   const { summary, tasks, expanded, type } = item.workflow;
   const ended = Boolean(summary) || !live;
   const step = !ended && tasks.findLast((one) => one.status_indicator === "loading")?.title;
-  const title = summary?.title ?? (summary?.duration !== undefined ? `Thought for ${duration(summary.duration)}`
-    : step ? `${step} ...` : ended ? (type === "reasoning" ? "Thought" : "Worked through steps") : "Working ...");
+  const title = summary?.title ?? (summary?.duration !== undefined ? t("thought_for", { time: duration(summary.duration) })
+    : step ? `${step} ...` : t(ended ? (type === "reasoning" ? "thought" : "steps_done") : "working"));
   const sign = ended ? icon(summary?.icon ?? "check-circle") : spinner();
   if (ended && tasks.length === 1 && tasks[0].title === title && !hasMore(tasks[0])) return h("p.workflow.step", {}, sign, title);
   const begun = !was || (ended && was.classList.contains("is-live")); // not yet opened or folded by the reader
@@ -29,7 +30,7 @@ const hasMore = (one) => one.content || one.queries?.length || one.sources?.leng
 function taskRow(one, live, { folded = false, was = null } = {}) {
   const sign = one.status_indicator === "loading" && live ? spinner()
     : icon(one.status_indicator === "complete" ? "check" : one.icon ?? SIGNS[one.type] ?? "dot");
-  const title = one.title ?? one.title_query ?? TITLES[one.type];
+  const title = one.title ?? one.title_query ?? (TITLES[one.type] && t(TITLES[one.type]));
   const body = one.content ? markdown(one.content) : null;
   const head = folded && body ? h("details", { open: was?.querySelector("details")?.open }, h("summary.name", {}, title), body)
     : [title && h("div.name", {}, title), body];
@@ -40,11 +41,11 @@ function taskRow(one, live, { folded = false, was = null } = {}) {
 
 /** Where a sentence comes from: links for pages, names for what is no page. `opening(source)` opens it, or is null. */
 export function sources(all, opening = () => null) {
-  return h("ul.sources", { "aria-label": "Sources" }, all.map((source) => h("li", {}, chip(source, opening(source)))));
+  return h("ul.sources", { "aria-label": t("sources") }, all.map((source) => h("li", {}, chip(source, opening(source)))));
 }
 
 function chip(source, open) {
-  const name = source.title || source.filename || source.label || "Source";
+  const name = source.title || source.filename || source.label || t("source");
   if (open) return h("button.chip", { type: "button", onclick: open }, icon("document"), name);
   if (source.type !== "url" || !/^https?:\/\//i.test(source.url)) {
     return h("span.chip", { title: source.description ?? source.filename ?? source.label }, icon(source.type === "file" ? "document" : source.icon ?? "info"), name);
@@ -59,5 +60,3 @@ export function markdown(text, ended = true) {
   element.show(text, ended);
   return element;
 }
-
-const duration = (s) => (s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${s % 60} s`);

@@ -1,5 +1,6 @@
 // The list of threads: open, filter, rename, delete. Knows the server's requests for threads; knows no message.
 import { h, icon, iconButton } from "./dom.js";
+import { monthOf, t } from "./texts.js";
 
 const PAGE = 50;
 
@@ -13,13 +14,13 @@ export class ChatThreads extends HTMLElement {
 
   connectedCallback() {
     this.filter = h("input", {
-      type: "search", placeholder: "Filter by title", "aria-label": "Filter chats by title", oninput: () => this.#draw(),
+      type: "search", placeholder: t("filter_by_title"), "aria-label": t("filter_chats"), oninput: () => this.#draw(),
     });
     this.list = h("div.list");
-    this.more = h("button.link", { type: "button", hidden: true, onclick: () => this.#load(this.#after) }, "Show more");
+    this.more = h("button.link", { type: "button", hidden: true, onclick: () => this.#load(this.#after) }, t("show_more"));
     this.status = h("p.status", { role: "status" });
     this.replaceChildren(
-      h("button.new", { type: "button", onclick: () => this.#open(null) }, icon("plus"), h("span", {}, "New chat")),
+      h("button.new", { type: "button", onclick: () => this.#open(null) }, icon("plus"), h("span", {}, t("new_chat"))),
       h("label.filter", {}, icon("search"), this.filter), this.status, this.list, this.more);
   }
 
@@ -59,7 +60,7 @@ export class ChatThreads extends HTMLElement {
   async #load(after) {
     const asked = ++this.#asked; // only the latest response counts
     this.#kept.clear();
-    if (!this.#threads.length) this.status.textContent = "Loading ...";
+    if (!this.#threads.length) this.status.textContent = t("loading");
     try {
       const page = await this.#api.call("threads.list", { limit: PAGE, order: "desc", after });
       if (asked !== this.#asked) return;
@@ -70,7 +71,7 @@ export class ChatThreads extends HTMLElement {
       this.#draw();
     } catch (error) {
       if (asked !== this.#asked) return;
-      const again = h("button.link", { type: "button", onclick: () => this.#load(after) }, "Try again");
+      const again = h("button.link", { type: "button", onclick: () => this.#load(after) }, t("try_again"));
       this.status.replaceChildren(`${error.message} `, again);
     }
   }
@@ -83,7 +84,7 @@ export class ChatThreads extends HTMLElement {
     for (const thread of shown) periods.set(periodOf(thread), [...(periods.get(periodOf(thread)) ?? []), this.#row(thread)]);
     this.list.replaceChildren(...[...periods].map(([period, rows]) => h("section", {}, h("h2", {}, period), h("ul", {}, rows))));
     this.more.hidden = this.#after === null;
-    this.status.textContent = shown.length ? "" : wanted ? "No title matches." : "Your chats will appear here.";
+    this.status.textContent = shown.length ? "" : wanted ? t("no_title_matches") : t("chats_appear_here");
   }
 
   #row(thread) {
@@ -91,8 +92,8 @@ export class ChatThreads extends HTMLElement {
     const open = h("button.title", { type: "button", title, onclick: () => this.#open(thread) }, title);
     open.toggleAttribute("aria-current", thread.id === this.#current);
     const row = h("li", {}, open, h("span.actions", {},
-      iconButton("pencil", `Rename ${title}`, () => this.#rename(row, thread)),
-      iconButton("trash", `Delete ${title}`, () => this.#delete(row, thread))));
+      iconButton("pencil", t("rename_chat", { title }), () => this.#rename(row, thread)),
+      iconButton("trash", t("delete_chat", { title }), () => this.#delete(row, thread))));
     row.dataset.id = thread.id;
     return row;
   }
@@ -102,7 +103,7 @@ export class ChatThreads extends HTMLElement {
   #open(thread) { this.dispatchEvent(new CustomEvent("open", { detail: { thread } })); }
 
   #rename(row, thread) {
-    const input = h("input", { value: titleOf(thread), "aria-label": "Title", maxlength: 200 });
+    const input = h("input", { value: titleOf(thread), "aria-label": t("chat_title"), maxlength: 200 });
     const close = () => {
       form.remove(); // first, because #draw does nothing while there is a form
       this.#draw();
@@ -126,7 +127,7 @@ export class ChatThreads extends HTMLElement {
         event.stopPropagation(); // it closes nothing else
         close();
       },
-    }, input, iconButton("check", "Save the title", () => {}, { type: "submit" }), iconButton("close", "Keep the old title", close));
+    }, input, iconButton("check", t("save_title"), () => {}, { type: "submit" }), iconButton("close", t("keep_title"), close));
     row.replaceChildren(form);
     input.select();
   }
@@ -134,7 +135,7 @@ export class ChatThreads extends HTMLElement {
   async #delete(row, thread) {
     const rows = this.#rows;
     const id = (rows[rows.indexOf(row) + 1] ?? rows[rows.indexOf(row) - 1])?.dataset.id;
-    if (!(await confirmed(`Delete “${titleOf(thread)}”?`, "Its messages and files are deleted too. This cannot be undone.", "Delete"))) return;
+    if (!(await confirmed(t("delete_question", { title: titleOf(thread) }), t("delete_consequence"), t("delete")))) return;
     try {
       await this.#api.call("threads.delete", { thread_id: thread.id });
       this.#threads = this.#threads.filter((one) => one.id !== thread.id);
@@ -150,13 +151,13 @@ export class ChatThreads extends HTMLElement {
 /** The heading under which a thread is listed, by the day of its creation: Today, Yesterday, ... or its month. */
 function periodOf({ created_at: created }, now = new Date()) {
   const days = Math.round((startOfDay(now) - startOfDay(new Date(created))) / 86_400_000); // of 23 to 25 hours each
-  const recent = ["Today", "Yesterday"][days] ?? (days < 7 ? "Last 7 days" : days < 30 ? "Last 30 days" : null);
-  return recent ?? new Date(created).toLocaleDateString(document.documentElement.lang, { month: "long", year: "numeric" });
+  const recent = ["today", "yesterday"].map((key) => t(key))[days] ?? [7, 30].map((count) => days < count && t("last_days", { count })).find(Boolean);
+  return recent ?? monthOf(new Date(created));
 }
 
 const startOfDay = (moment) => new Date(moment.getFullYear(), moment.getMonth(), moment.getDate());
 
-const titleOf = (thread) => thread.title || "New chat";
+const titleOf = (thread) => thread.title || t("new_chat");
 
 /** Ask before an action that cannot be undone. Escape resolves to false. */
 function confirmed(question, consequence, label) {
@@ -165,7 +166,7 @@ function confirmed(question, consequence, label) {
       dialog.remove();
       resolve(dialog.returnValue === "yes");
     } }, h("form", { method: "dialog" }, h("h2", { id: "question" }, question), h("p", { id: "consequence" }, consequence),
-      h("div.bar", {}, h("button.plain", { value: "no" }, "Cancel"), h("button.danger", { value: "yes" }, label))));
+      h("div.bar", {}, h("button.plain", { value: "no" }, t("cancel")), h("button.danger", { value: "yes" }, label))));
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -1,5 +1,6 @@
 // File attachments of the message being written: ChatKit's two-phase upload with a presigned PUT, and its progress.
 import { h, icon, iconButton } from "./dom.js";
+import { fileSize, t } from "./texts.js";
 
 const MOST_FILES = 10; // in one message; the server's limit
 export const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.md,.csv,.json";
@@ -21,7 +22,7 @@ export class ChatUploads extends HTMLElement {
       this.#uploads.add(upload);
       upload.row = this.#drawn(upload);
       this.append(upload.row);
-      if (this.#uploads.size > MOST_FILES) this.#fail(upload, `A message can have at most ${MOST_FILES} files.`, false);
+      if (this.#uploads.size > MOST_FILES) this.#fail(upload, t("too_many_files", { count: MOST_FILES }), false);
       else this.#send(upload);
     }
   }
@@ -43,12 +44,12 @@ export class ChatUploads extends HTMLElement {
     this.#changed();
     try {
       const most = file.type.startsWith("image/") ? this.features.max_image_bytes : this.features.max_file_bytes;
-      if (file.size > most) return this.#fail(upload, `Larger than ${Math.floor(most / 1e6)} MB.`, false);
+      if (file.size > most) return this.#fail(upload, t("larger_than", { size: fileSize(most) }), false);
       upload.removed = new AbortController();
       const onProgress = (share) => { row.querySelector("progress").value = share; };
       upload.attachment = await this.api.upload(file, { signal: upload.removed.signal, onProgress });
       upload.state = "done";
-      row.querySelector(".detail").replaceChildren(sizeOf(file));
+      row.querySelector(".detail").replaceChildren(fileSize(file.size));
     } catch (error) {
       const again = error.status !== 422 && error.status !== 413; // these reject the file itself
       if (this.#uploads.has(upload)) this.#fail(upload, error.message, again);
@@ -59,7 +60,7 @@ export class ChatUploads extends HTMLElement {
   #fail(upload, message, again) {
     upload.state = again ? "failed" : "refused";
     upload.row.classList.add("failed");
-    const retry = h("button.link", { type: "button", onclick: () => this.#send(upload) }, "Try again");
+    const retry = h("button.link", { type: "button", onclick: () => this.#send(upload) }, t("try_again"));
     upload.row.querySelector(".detail").replaceChildren(message, " ", again ? retry : "");
     this.#changed();
   }
@@ -75,7 +76,7 @@ export class ChatUploads extends HTMLElement {
 
   #drawn(upload) {
     const { file, preview } = upload;
-    const remove = iconButton("close", `Remove ${file.name}`, () => this.#remove(upload));
+    const remove = iconButton("close", t("remove_file", file), () => this.#remove(upload));
     const sign = preview ? h("img", { src: preview, alt: "" }) : h("span.sign", {}, icon("document"));
     return h("div.upload", { role: "listitem" }, sign,
       h("div.about", {}, h("div.name", {}, file.name), h("div.detail", { role: "status" })), remove);
@@ -87,7 +88,6 @@ export class ChatUploads extends HTMLElement {
   }
 }
 
-const progressOf = (file) => h("progress", { max: 1, value: 0, "aria-label": `Uploading ${file.name}` });
-export const sizeOf = ({ size }) => (size < 1e6 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
+const progressOf = (file) => h("progress", { max: 1, value: 0, "aria-label": t("uploading_file", file) });
 
 customElements.define("chat-uploads", ChatUploads);

@@ -2,6 +2,7 @@
 import { h, icon, setDisabled } from "./dom.js";
 import { picture } from "./pictures.js";
 import { markdown } from "./tasks.js";
+import { t } from "./texts.js";
 
 const UNIT_PX = 4; // of ChatKit's spacing
 const RADII = { none: "0", "2xs": "2px", xs: "4px", sm: "6px", md: "8px", lg: "10px", xl: "12px", "2xl": "16px", "3xl": "20px", "4xl": "24px", full: "9999px", "100%": "100%" };
@@ -56,7 +57,7 @@ const KINDS = {
     const most = typeof one.limit === "number" ? one.limit : Infinity;
     const rows = children();
     for (const row of rows.slice(most)) row.hidden = true;
-    const more = h("button.link", { type: "button", onclick: () => { for (const row of rows) row.hidden = false; more.remove(); } }, "Show more");
+    const more = h("button.link", { type: "button", onclick: () => { for (const row of rows) row.hidden = false; more.remove(); } }, t("show_more"));
     return h("div.card.list", {}, statusOf(one), rows, rows.length > most ? more : null);
   },
   ListViewItem: (one, perform, children) => (one.onClickAction
@@ -99,7 +100,7 @@ const KINDS = {
       type: "radio", name: one.name, value: option.value, checked: option.value === one.defaultValue, required: one.required,
       disabled: one.disabled || option.disabled, onchange: changed(one, perform),
     }), h("span", {}, option.label)))),
-  Table: (one, perform, children) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, h("tbody", {}, children()))),
+  Table: (one, perform, children) => h("div.table", { tabindex: "0", role: "region", "aria-label": t("table") }, h("table", {}, h("tbody", {}, children()))),
   "Table.Row": (one, perform) => h("tr", {}, [one.children ?? []].flat().map((cell) => draw({ ...cell, header: one.header }, perform))),
   "Table.Cell": (one, perform, children) => h(one.header ? "th" : "td", { // `header` is its row's
     colspan: one.colSpan, rowspan: one.rowSpan, scope: one.header ? "col" : null,
@@ -107,7 +108,7 @@ const KINDS = {
   }, children()),
   Chart(one) { // its figures, as a table: what a chart shows is in them
     const columns = [{ dataKey: one.xAxis?.dataKey ?? one.xAxis }, ...one.series];
-    return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
+    return h("div.table", { tabindex: "0", role: "region", "aria-label": t("figures") }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
       h("tbody", {}, one.data.map((row) => h("tr", {}, columns.map(({ dataKey }) => h("td", {}, String(row[dataKey] ?? ""))))))));
   },
 };

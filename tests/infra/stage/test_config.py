@@ -336,6 +336,9 @@ def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
         ({"logo": "../secret.png"}, "page.logo must look like logo.svg"),
         ({"logo": "missing.svg"}, "page.logo names missing.svg, which is not in lambda_src/agent/."),
         ({"logo": "large.svg"}, "page.logo must be a file of at most 200 KB, and large.svg has 201."),
+        ({"languages": ["en", "tlh"]}, "must be one of de, en, es, fr, ja, and is 'tlh'"),
+        ({"languages": ["../de"]}, "must be one of de, en, es, fr, ja, and is '../de'"),
+        ({"languages": "de"}, "page.languages must be a list"),
         ({"privacy_url": "javascript:alert(1)"}, "page.privacy_url must look like https://"),
         ({"privacy_url": "http://shop.example.com"}, "page.privacy_url must look like https://"),
     ],
@@ -357,8 +360,11 @@ def test_the_page_options_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(parsers, "AGENT", tmp_path)
     (tmp_path / "logo.svg").write_text("<svg/>")
     prompt = {"label": "Orders", "prompt": "Where is my order?"}
-    page = {"title": "Shop", "prompts": [prompt], "accent": "#0F6B5C", "logo": "logo.svg"}
+    (tmp_path / "languages").mkdir()
+    (tmp_path / "languages" / "pt.json").write_text("{}")
+    page = {"title": "Shop", "prompts": [prompt], "accent": "#0F6B5C", "logo": "logo.svg", "languages": ["pt", "en"]}
     config = StageConfig.from_context(_context(page=page)).page
     assert config is not None
     assert (config.title, config.accent, config.logo) == ("Shop", "#0f6b5c", "logo.svg")
+    assert config.languages == ("pt", "en")
     assert [(each.label, each.prompt) for each in config.prompts] == [("Orders", "Where is my order?")]

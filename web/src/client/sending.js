@@ -8,15 +8,17 @@ const BODILESS = new Set(["GET", "HEAD"]);
 
 /**
  * fetch with the token. Repeats a request once with another token if the first is refused, and after Retry-After if the
- * server cannot check the token yet ("sign_in_unavailable": it has started nothing).
+ * server cannot check the token yet ("sign_in_unavailable": it has started nothing). `language` is the one that the
+ * server answers in; without it the browser names those of the user.
  */
-export function senderOf(getToken, tokenHeader, fetch) {
+export function senderOf(getToken, tokenHeader, fetch, language) {
   const tokens = tokensOf(getToken);
   return async function send(target, init) {
     init = await signable(init, tokenHeader);
     const attempt = async (token) => {
       const headers = new Headers(init.headers);
       if (token) headers.set(tokenHeader, `Bearer ${token}`);
+      if (language) headers.set("accept-language", language);
       return fetch.call(globalThis, target, { ...init, headers });
     };
     const authorized = async () => {
