@@ -57,6 +57,7 @@ from lambda_src.startup import flags
 from lambda_src.store.bounds import MAX_LIMIT
 from lambda_src.store.ports import FeedbackStore, NewThreads
 from lambda_src.store.usage import Usage
+from lambda_src.turns.closing import translated
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -69,6 +70,7 @@ HANDED_OFF = NoticeEvent(
     title="A person will answer",
     message="Somebody from the team has been asked to join. You can go on writing here.",
 )
+NO_PERSON = "No person was asked"  # the title of a notice
 RETRY_WINDOW = timedelta(minutes=16)  # as long as a turn can be resumed; after that the same key is a new message
 
 log = logging.getLogger(__name__)
@@ -175,8 +177,9 @@ class ChatServer(ChatKitServer[RequestContext]):
         try:
             await desk.ask(thread.id, context, turn_id=turn_id)
         except (QuotaError, ConflictError) as refused:
-            return NoticeEvent(level="warning", title="No person was asked", message=str(refused))
-        return HANDED_OFF
+            title = context.language.text(NO_PERSON)
+            return NoticeEvent(level="warning", title=title, message=context.language.text_of(refused))
+        return translated(HANDED_OFF, context.language)
 
     def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext

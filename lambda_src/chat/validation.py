@@ -181,8 +181,7 @@ class Checks:
         """Raise TooLargeError if the text is longer than one message of this user may be."""
         most = turn_limits(self.settings, context.user).message_chars
         if length > most:
-            sentence = "{what} has {length} characters, and the limit is {most}. Shorten it."
-            raise TooLargeError(Sentence(sentence, what=what, length=length, most=most))
+            raise TooLargeError(too_long(what, length, most))
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
         """Estimate the input tokens of the first request to the model, so that they can be reserved at once.
@@ -255,6 +254,12 @@ class Checks:
             raise RequestError("The audio is not base64.") from None
         if not data.startswith(signature, offset):
             raise RequestError("This is not the audio it is said to be.")
+
+
+def too_long(what: Sentence, length: int, most: int) -> Sentence:
+    """Why a text is refused that has more characters than the limit."""
+    sentence = "{what} has {length} characters, and the limit is {most}. Shorten it."
+    return Sentence(sentence, what=what, length=length, most=most)
 
 
 def chars_of(message: UserMessageInput) -> int:

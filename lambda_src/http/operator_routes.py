@@ -21,11 +21,13 @@ from starlette.types import Receive, Scope, Send
 from lambda_src import chatkit_json
 from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.auth import Authenticate
+from lambda_src.chat import validation
 from lambda_src.chat.store_requests import PAGE_SIZE, visible, without_items
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ChatError, RequestError, TooLargeError
 from lambda_src.http import request_limits, request_parsing
 from lambda_src.http.request_parsing import TURN_HEADER
+from lambda_src.languages import Sentence
 from lambda_src.store import bounds, keys
 from lambda_src.store.inbox import KINDS, Kind, Matter, State
 from lambda_src.store.ports import Hold
@@ -140,10 +142,7 @@ class OperatorRoutes:
         name = request_parsing.turn_id_of(request.headers.get(TURN_HEADER))
         message = request_parsing.parse_operator_message(body)
         if len(message.text) > self._message_chars:
-            raise TooLargeError(
-                f"This message has {len(message.text):,} characters, and the limit is {self._message_chars:,}. "
-                "Shorten it."
-            )
+            raise TooLargeError(validation.too_long(Sentence("This message"), len(message.text), self._message_chars))
         return await self._desk.write(
             thread_id, owner, operator=operator.id, author=message.author, text=message.text, name=name
         )

@@ -27,6 +27,7 @@ from chatkit.types import (
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import ConflictError, QuotaError, ThreadHeldError
+from lambda_src.languages import Sentence
 from lambda_src.observability.faults import log_fault
 from lambda_src.store.counters import Counters, seconds_left
 from lambda_src.store.inbox import CAUSE_CHARS, Inbox, Kind, Matter, MatterPage, State
@@ -261,7 +262,9 @@ class Desk:
                 text = "Too many people are waiting at the moment. Try again later."
                 raise QuotaError(text, limit="handoffs", retry_after_s=300)
         if not await self._counters.add("handoffs", 1, ceiling=PER_DAY, user_id=user.person):
-            text = f"You have asked for a person {PER_DAY} times today. Continue with the assistant."
+            text = Sentence(
+                "You have asked for a person {count} times today. Continue with the assistant.", count=PER_DAY
+            )
             raise QuotaError(text, limit="handoffs", retry_after_s=left_s)
 
     async def _note(self, kind: Kind, thread_id: str, cause: str, context: RequestContext) -> None:

@@ -1,5 +1,6 @@
 // People who answer instead of the assistant: the button that asks for one, and the watch over a thread that one has.
 import { h, icon } from "./dom.js";
+import { t } from "./texts.js";
 
 const EVERY_MS = 2_000;
 const SLOWLY_MS = 10_000; // after QUIET_MS without news
@@ -52,8 +53,8 @@ export function peopleLine(ask) {
   const line = h("div.people", { role: "status", hidden: true });
   line.draw = (held, canAsk) => {
     line.hidden = !held && !canAsk;
-    line.replaceChildren(held === "waiting" ? "Waiting for a person. You can go on writing." : held ? "A person answers here."
-      : h("button.plain", { type: "button", onclick: ask }, icon("person"), "Talk to a person"));
+    line.replaceChildren(held === "waiting" ? t("waiting_for_person") : held ? t("person_answers")
+      : h("button.plain", { type: "button", onclick: ask }, icon("person"), t("talk_to_person")));
   };
   return line;
 }
