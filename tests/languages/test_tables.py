@@ -38,6 +38,7 @@ UNREAD_IN_PAGE = (
     ),
     *("This page has no such tool.", "The user refused.", "The browser did not allow it.", "ChatKit"),
     *("ChatEmbed", "\n:host", "left or right", "true or false", "at most"),  # for who puts the chat on a site
+    "Markdown",
     *("noopener noreferrer", "bg bn bs", "sk sl so"),
 )
 WORDS = re.compile(r"(?<![A-Za-z])[A-Z][a-z]{2,}|[a-z]{3,} [a-z]{2,} [a-z]{2,}")

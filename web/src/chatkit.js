@@ -126,7 +126,6 @@ function optionsOf({ domain_key: domainKey, features }, brand, chat, host, chang
     theme: brand.accent ? { colorScheme, color: { accent: { primary: dark ? lighter(brand.accent) : brand.accent, level: 1 } } } : colorScheme,
     locale: localeOf(currentLanguage()),
     frameTitle: brand.title,
-    locale: /** @type {import("@openai/chatkit").SupportedLocale} */ (document.documentElement.lang),
     initialThread: new URLSearchParams(location.hash.slice(1)).get("thread"),
     header: {
       ...(host && { leftAction: { icon: /** @type {const} */ ("collapse-small"), onClick: () => host.close() } }),

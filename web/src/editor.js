@@ -10,7 +10,7 @@ export function editor(text, { was, write, send, cancel }) {
     else if (changed) cancel();
   };
   const box = h("textarea", {
-    value: text, rows: 2, "aria-label": "Edited text", "aria-describedby": "editor-hint", enterkeyhint: "send",
+    value: text, rows: 2, "aria-label": t("edited_text"), "aria-describedby": "editor-hint", enterkeyhint: "send",
     oninput: () => write(box.value),
     onkeydown: (event) => {
       if (event.key === "Escape") cancel();
