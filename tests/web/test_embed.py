@@ -33,20 +33,24 @@ chat-embed, :empty { display: none !important; visibility: hidden !important; }
 
 
 REACT = """
-import { StrictMode, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 
 function Shop() {
   const [view, setView] = useState("Lanterns");
   useEffect(() => {
-    if (document.querySelector("script[src='STAGEembed.js']")) return; // StrictMode runs effects twice
+    if (document.querySelector("script[src='STAGEembed.js']")) return;
     document.head.append(Object.assign(document.createElement("script"), { src: "STAGEembed.js" }));
   }, []);
-  return <StrictMode><h1>{view}</h1><button onClick={() => setView("Boxes")}>Boxes</button></StrictMode>;
+  return <><h1>{view}</h1><button onClick={() => setView("Boxes")}>Boxes</button></>;
 }
 
-createRoot(document.body).render(<StrictMode><Shop /></StrictMode>);
-window.renderAll = () => createRoot(document.body).render(<Shop />); // clears the body first
+const root = createRoot(document.body);
+root.render(<Shop />);
+window.renderAll = () => {
+  root.unmount();
+  createRoot(document.body).render(<Shop />); // clears the body first
+};
 """
 
 

@@ -1,5 +1,6 @@
 """Who may embed the chat and talk to it: origins, forged messages, tokens of the site's user, and denied storage."""
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,15 @@ setInterval(() => {
   chat.contentWindow.postMessage({ type: "chat-embed" }, "*", [port2]);
   parent.forged += 1;
 }, 1);
+"""
+GREET = """
+self.answers = [];
+addEventListener("message", ({ ports }) => {
+  answers.push("port");
+  ports[0].onmessage = ({ data }) => answers.push(data);
+  ports[0].postMessage({ type: "token", id: 0, renew: false });
+});
+parent.postMessage({ type: "chat-embed" }, "*");
 """
 DENIED = """
 const get = () => { throw new DOMException("denied", "SecurityError"); };
@@ -108,6 +118,21 @@ def test_only_the_frame_of_the_chat_is_greeted(tab: Page, shop: Site, stage: str
     bubble.call("postMessage({ type: 'chat-embed' }, '*')")  # of the site's own window
     bubble.chat.button("Close the chat").click()  # still arrives
     expect(bubble.panel).to_be_hidden()
+
+
+def test_a_frame_that_has_gone_to_another_origin_gets_no_token(tab: Page, shop: Site, stage: str, person: str) -> None:
+    shop.serve_script("/greet.js", GREET)
+    elsewhere = shop.show(stage, path="/elsewhere", tag='<script src="/greet.js"></script>', policy="")
+    tab.goto(shop.show(stage, policy=""))
+    bubble = Bubble(tab, name="Chat")
+    bubble.call(f"ChatEmbed.identify('{token_of(person)}')")
+    bubble.button.click()
+    expect(bubble.chat.text).to_be_visible()
+    frame = tab.frame(url=re.compile(re.escape(stage)))
+    assert frame is not None
+    frame.goto(elsewhere)
+    bubble.call("new Promise((resolve) => setTimeout(resolve))")  # after the message of the frame
+    assert frame.evaluate("answers") == []
 
 
 def test_the_site_names_its_user_by_a_token(bubble: Bubble, person: str) -> None:
