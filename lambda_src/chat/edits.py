@@ -9,6 +9,7 @@ from chatkit.types import ChatKitReq, ThreadItem, ThreadsAddUserMessageReq, User
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store.bounds import MAX_LIMIT
+from lambda_src.turns.turn_ids import PERSON
 
 EDITED = "edited_item_id"
 
@@ -27,7 +28,7 @@ async def last_message(
 ) -> tuple[UserMessageItem, list[ThreadItem]]:
     """The user's last message in the thread, and the items after it, newest first.
 
-    ConflictError unless that message has this id: a newer message of another tab must not be lost.
+    ConflictError unless that message has this id: a newer message of another tab must not be lost, nor one of a person.
     """
     newer: list[ThreadItem] = []
     after, has_more = None, True
@@ -38,6 +39,8 @@ async def last_message(
                 if item.id == item_id:
                     return item, newer
                 raise _not_the_last()
+            if item.id.startswith(PERSON):
+                raise ConflictError("A person has answered this message. Write a new one instead.")
             newer.append(item)
         after, has_more = page.after, page.has_more
     raise _not_the_last()

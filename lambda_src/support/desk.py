@@ -41,7 +41,6 @@ PER_DAY = 3  # requests of one user for a person: a forgotten tab must not page 
 OPEN_GUESTS = 20  # open requests of guests together: anybody can be many guests
 TRIES = 5  # a lost race means that somebody wrote, took or returned the thread meanwhile
 ENDING_S = 0.5  # between two looks at a turn that ends in a waiting thread
-PERSON = "person-"  # how the ids of operators' messages begin
 LEAVING = "~"  # before the operator of a hold that is being returned: no message of another tab may follow the note
 ID_DIGITS = 24  # 96 bits
 LEFT = (
@@ -164,7 +163,9 @@ class Desk:
         self, thread_id: str, owner: RequestContext, *, operator: str, author: str, text: str, name: str | None
     ) -> AssistantMessageItem:
         """Add the operator's message. With the same `name`, which the client chose, it is added once."""
-        item_id = PERSON + (_digest(operator, owner.user.id, thread_id, name) if name else secrets.token_hex(12))
+        item_id = turn_ids.PERSON + (
+            _digest(operator, owner.user.id, thread_id, name) if name else secrets.token_hex(12)
+        )
         content = [AssistantMessageContent(text=f"**{author}:** {text}")]
         if name is not None and (existing := await self._written(thread_id, item_id, owner)) is not None:
             if existing.content != content:

@@ -83,8 +83,8 @@ class TurnRequest:
 
     @property
     def is_message(self) -> bool:
-        """Whether this is a message in an existing thread: it can be stored without an answer."""
-        return self.operation == MESSAGE
+        """Whether this is a new message in an existing thread: it can be stored without an answer."""
+        return self.operation == MESSAGE and not self.edits
 
     def key(self, user_id: str) -> str:
         """The key that this request shares with its duplicates; the id of its turn begins with it."""

@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 
+PERSON = "person-"  # how the ids of operators' messages begin
 KEY_DIGITS = 24  # 96 bits, among one user's requests: no collisions
 _MINTED = re.compile(rf"turn_([0-9a-f]{{{KEY_DIGITS}}})[0-9a-f]{{{KEY_DIGITS}}}", re.ASCII)
 

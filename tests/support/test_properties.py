@@ -32,11 +32,12 @@ from lambda_src.errors import ChatError
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.ports import Hold
-from lambda_src.support.desk import LEFT, PERSON, Desk
+from lambda_src.support.desk import LEFT, Desk
 from lambda_src.turns import closing
 from lambda_src.turns.duplicates import MESSAGE, TurnRequest
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_ids import PERSON
 from lambda_src.turns.turn_task import TurnServices
 from tests.store.dying import DyingProcess, KilledError
 from tests.store.interleaved import HeldExecutor, interleave

@@ -341,3 +341,25 @@ class Endless(DemoModel):
                     await asyncio.sleep(60)
         finally:
             self.is_running = False
+
+
+async def test_a_message_that_a_person_has_or_has_answered_cannot_be_edited(support: SupportApp) -> None:
+    thread_id = await support.waiting()
+    own = (await support.chat("ann")("items.list", thread_id=thread_id, order="asc")).json["data"][0]["id"]
+    body = {
+        "type": "threads.add_user_message",
+        "params": {"thread_id": thread_id, "input": message("changed")},
+        "metadata": {"edited_item_id": own},
+    }
+    before = await support.texts("ann", thread_id)
+    refused = await support.chat("ann").post(json.dumps(body).encode())
+    assert (refused.status, refused.json["message"][:22]) == (409, "A person answers in th")
+    assert await support.texts("ann", thread_id) == before
+    olga = support.operator("olga")
+    await olga.post("ann", thread_id, "take")
+    await olga.write("ann", thread_id, "I am here.")
+    await olga.post("ann", thread_id, "return")
+    before = await support.texts("ann", thread_id)
+    refused = await support.chat("ann").post(json.dumps(body).encode())
+    assert refused.json["message"] == "A person has answered this message. Write a new one instead."
+    assert await support.texts("ann", thread_id) == before

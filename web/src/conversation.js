@@ -92,7 +92,7 @@ export class Conversation extends EventTarget {
 
   /** The user's last message, if it can be changed: it is stored, and no answer is being written. */
   get editable() {
-    const last = this.running || (this.thread?.status?.type ?? "active") !== "active" ? null : this.askedBefore();
+    const last = this.running || this.held || (this.thread?.status?.type ?? "active") !== "active" ? null : this.askedBefore();
     return last && !last.id.startsWith("pending-") && last.content.every(({ type }) => type === "input_text") ? last : null;
   }
 
