@@ -1,5 +1,6 @@
 """People who answer, on the page: the button that asks for one, what they write, and the way back to the assistant."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -13,9 +14,8 @@ from tests.web.conftest import sign_in, token_of
 class Desk:
     """An operator's client."""
 
-    def __init__(self, url: str) -> None:
-        headers = {"authorization": f"Bearer {token_of(role='operator')}"}
-        self._client = httpx2.Client(base_url=f"{url}operator/", headers=headers)
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
 
     def matters(self, thread_id: str) -> list[dict[str, Any]]:
         """What the inbox has about a thread."""
@@ -30,8 +30,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(staffed: str) -> Desk:
-    return Desk(staffed)
+def desk(staffed: str) -> Iterator[Desk]:
+    headers = {"authorization": f"Bearer {token_of(role='operator')}"}
+    with httpx2.Client(base_url=f"{staffed}operator/", headers=headers) as client:
+        yield Desk(client)
 
 
 @pytest.fixture
