@@ -8,7 +8,7 @@ message is an assistant message that begins with the author's name. Knows no HTT
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -222,9 +222,8 @@ class Desk:
     async def withdraw(self, operator: str, request_id: str) -> None:
         """Put back into the inbox what somebody has who is no operator any more. One query per assistant."""
         for assistant in self.assistants:
-            page = await self.inbox.page(assistant, kind="handoff", state="taken")
-            for matter in page.matters:
-                if matter.operator in (operator, LEAVING + operator):
+            async for matter in self._handoffs(assistant):
+                if matter.state == "taken" and matter.operator in (operator, LEAVING + operator):
                     owner = RequestContext(User(matter.user_id, assistant=assistant), request_id)
                     await self.hand_back(matter.thread_id, owner, operator=operator)
 
@@ -257,8 +256,8 @@ class Desk:
     async def _admit(self, context: RequestContext) -> None:
         user, left_s = context.user, seconds_left(self._clock())
         if user.is_guest:
-            page = await self.inbox.page(user.assistant, kind="handoff", state=None)
-            waiting = sum(matter.is_guest and matter.state != "closed" for matter in page.matters)
+            handoffs = [matter async for matter in self._handoffs(user.assistant)]
+            waiting = sum(matter.is_guest and matter.state != "closed" for matter in handoffs)
             if waiting >= OPEN_GUESTS:
                 text = "Too many people are waiting at the moment. Try again later."
                 raise QuotaError(text, limit="handoffs", retry_after_s=300)
@@ -267,6 +266,16 @@ class Desk:
                 "You have asked for a person {count} times today. Continue with the assistant.", count=PER_DAY
             )
             raise QuotaError(text, limit="handoffs", retry_after_s=left_s)
+
+    async def _handoffs(self, assistant: str) -> AsyncIterator[Matter]:
+        """Every request for a person at an assistant, closed ones included: one query, unless there are thousands."""
+        after: str | None = None
+        while True:
+            page = await self.inbox.page(assistant, kind="handoff", after=after)
+            for matter in page.matters:
+                yield matter
+            if (after := page.after) is None:
+                return
 
     async def _note(self, kind: Kind, thread_id: str, cause: str, context: RequestContext) -> None:
         user = context.user

@@ -81,7 +81,6 @@ CASES: dict[str, Operation] = {
     "pass_on": lambda ledger: _inbox(ledger).pass_on("thr_held", HELD, operator="olga", context=ADA),
     "release": lambda ledger: _inbox(ledger).release("thr_held", HELD, operator="olga", context=ADA),
     "open_matter": lambda ledger: _inbox(ledger).open_matter(_matter("thr_1", "thumbs-down", "msg_1")),
-    "page": lambda ledger: _inbox(ledger).page(""),
     "matters_of": lambda ledger: _inbox(ledger).matters_of("thr_held", context=ADA),
     "take_lease of a new thread": _take("thr_new"),
     "take_lease from a running turn": _take("thr_running"),
