@@ -42,6 +42,7 @@ from chatkit.types import (
 )
 
 from lambda_src.context import RequestContext
+from lambda_src.languages import Sentence
 from lambda_src.runs.approvals import title_of, visible
 from lambda_src.runs.assistants import TITLE_CHARS
 from lambda_src.runs.tool_details import block, safe, short
@@ -50,7 +51,7 @@ from lambda_src.turns.activity import PREFIX, ended
 
 MOST_TASKS = 50  # in one item; further calls are not shown
 MOST_CHARS = 40_000  # of arguments and results in one item; the tasks after that have titles only
-LABELS = {"arguments": "Arguments", "result": "Result"}
+LABELS = {"arguments": Sentence("Arguments"), "result": Sentence("Result")}
 MOST_SOURCES = 10  # of one search
 QUERY_CHARS = 200
 URL_CHARS = 2_000
@@ -61,6 +62,11 @@ HOSTED = {  # types of a vendor's calls that no hook reports, and the names of t
     "file_search_call": "file_search",
     "code_interpreter_call": "code_interpreter",
     "mcp_call": "hosted_mcp",
+}
+HOSTED_TITLES = {
+    "web_search": Sentence("Web search"),
+    "file_search": Sentence("File search"),
+    "code_interpreter": Sentence("Code interpreter"),
 }
 
 log = logging.getLogger(__name__)
@@ -87,6 +93,7 @@ class ToolActivity:
         self, mode: ToolActivityMode, titles: Mapping[str, str], agent_context: AgentContext[RequestContext]
     ) -> None:
         self._mode, self._titles, self._agent_context = mode, titles, agent_context
+        self._language = agent_context.request_context.language
         self._item: WorkflowItem | None = None
         self._running: dict[str, int] = {}  # by call: the index of its task
         self._chars = 0
@@ -147,6 +154,8 @@ class ToolActivity:
 
     def _title(self, tool: str) -> str:
         name = tool.rpartition("__")[2] or tool  # without the name of an MCP server
+        if tool not in self._titles and tool in HOSTED_TITLES:
+            return self._language.text(HOSTED_TITLES[tool])
         return self._titles.get(tool) or short(visible(title_of(name)), TITLE_CHARS)
 
     async def _begin(self, call: str, task: Task, details: str | None = None) -> None:
@@ -223,7 +232,9 @@ class ToolActivity:
         if self._mode != "full":
             return None
         try:
-            blocks = [block(LABELS[name], value) for name, value in values.items() if value is not None]
+            blocks = [
+                block(self._language.text(LABELS[name]), value) for name, value in values.items() if value is not None
+            ]
         except Exception as error:  # noqa: BLE001 - a fence: a value of a tool may raise anything, and ends no run
             log.warning("activity_not_shown", extra={"error_type": type(error).__qualname__})
             return None

@@ -103,6 +103,20 @@ async def test_an_approval_form_is_in_german_and_its_answer_counts() -> None:
     assert any("Gesendet." in json.dumps(event) for event in done.events)
 
 
+@function_tool
+def look_up(order: int) -> str:
+    """Looks up an order."""
+    return f"{order} is on its way"
+
+
+async def test_the_details_of_tool_calls_are_labeled_in_german() -> None:
+    model = ScriptedModel([[function_call("look_up", {"order": 17}, call_id="c")], [assistant_message("Unterwegs.")]])
+    chat = full_app_without_files().chat(model=model, tools=[look_up], tool_activity="full")
+    events = json.dumps((await ask(chat, "threads.create", input=message("Wo ist 17?"))).events)
+    assert "Argumente\\n\\n" in events
+    assert "Ergebnis\\n\\n" in events
+
+
 def test_the_notices_of_an_interrupted_answer_are_in_german() -> None:
     german = Languages().get("de")
     (event,) = last_events("deadline", german, failed=False)
