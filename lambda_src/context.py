@@ -32,7 +32,8 @@ class User:
     services. Both are None for guests. `claims` has those claims of the token that the stage names (`claims` in
     cdk.json). All three are in memory for one request: never stored, never logged, and not part of `repr(user)`.
 
-    `operates` names the assistants at which the user may answer as an operator (docs/how-to/operators.md).
+    `operates` names the assistants at which the user may answer as an operator (docs/how-to/operators.md), with a token
+    that expires at `until_s` (epoch seconds; 0 if that is not known).
     """
 
     id: str
@@ -42,6 +43,7 @@ class User:
     subject: str | None = field(default=None, repr=False, compare=False)
     claims: Mapping[str, Claim] = field(default_factory=_no_claims, repr=False, compare=False)
     operates: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    until_s: int = field(default=0, repr=False, compare=False)
 
     @property
     def person(self) -> str:

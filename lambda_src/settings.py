@@ -25,6 +25,7 @@ HISTORY_ITEMS = 40  # the newest items of a thread that are sent to the model
 HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
 MESSAGE_CHARS = 32_000  # of one message: some 15 pages; longer texts are files
 GUEST_TURN_TOKENS = 8_000  # of history; a message has as many characters, and an answer a quarter as many tokens
+UNANSWERED = "Nobody is available at the moment. Your request stays open, and somebody will answer here."
 MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
 MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
 
@@ -229,6 +230,8 @@ class OperatorSettings:
     claim: str | None = None
     value: str | None = None
     assistants: tuple[str, ...] = ("",)
+    handoff_wait_minutes: int = _limit(default=5, least=1, most=1440)
+    unanswered_message: str = UNANSWERED
 
 
 def _operators(value: str) -> OperatorSettings:
@@ -252,7 +255,14 @@ def _operators(value: str) -> OperatorSettings:
         raise ValueError(
             'is wrong: assistants must be a list of names, "" for the assistant without one, and is ' + repr(assistants)
         )
-    return OperatorSettings(claim=claim, value=wanted, assistants=tuple(dict.fromkeys(assistants)))
+    limits = {option.name: option.metadata for option in fields(OperatorSettings) if option.metadata}
+    for name, bounds in limits.items():
+        if name in given and (problem := _bounds_problem(given[name], **bounds)) is not None:
+            raise ValueError(f"is wrong: {name} {problem}")
+    sentence = given.get("unanswered_message", UNANSWERED)
+    if not isinstance(sentence, str) or not sentence.strip():
+        raise ValueError(f"is wrong: unanswered_message must be a text, and is {sentence!r}")
+    return OperatorSettings(**{**given, "assistants": tuple(dict.fromkeys(assistants))})
 
 
 def _json_of(cls: type[QuotaSettings] | type[GuestQuotaSettings]) -> Callable[[str], object]:
@@ -328,6 +338,11 @@ class Settings:
         _operators,
         'Who answers when the assistant cannot, as JSON, such as `{"claim": "groups", "value": "support"}`; without it '
         "there is no support side: docs/how-to/operators.md.",
+        default=None,
+    )
+    events_topic: str | None = _setting(
+        _matching(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]+", "the ARN of an SNS topic"),
+        "SNS topic for events about what waits for an operator: docs/how-to/operators.md.",
         default=None,
     )
     domain_key: str | None = _setting(
@@ -492,6 +507,11 @@ class Settings:
         "Optimizations to turn off, such as prewarm, or one that an SDK update breaks: docs/explanation/speed.md.",
         default=None,
     )
+
+    @property
+    def counts_usage(self) -> bool:
+        """Whether tokens and turns are counted for `chat usage`: also for a stage with operators."""
+        return self.usage or (self.operators is not None and self.store == "dynamodb")
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, label: Callable[[str], str] = str) -> Self:

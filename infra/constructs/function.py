@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra.constructs.managed_instances import ManagedInstances
@@ -65,12 +66,16 @@ RETENTION = {  # CDK's names for the days that infra/stage/schema.py allows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """Resources of other constructs that the function uses. `secrets` prove that a request came from CloudFront."""
+    """Resources of other constructs that the function uses. `secrets` prove that a request came from CloudFront.
+
+    `events` is the topic for events about what waits for an operator.
+    """
 
     table: dynamodb.ITableV2
     bucket: s3.IBucket
     key: kms.IKey | None = None
     secrets: tuple[secretsmanager.ISecret, ...] = ()
+    events: sns.ITopic | None = None
 
 
 class ChatFunction(Construct):
@@ -174,6 +179,8 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
     if holdings.secrets:
         arns = [secret.secret_arn for secret in holdings.secrets]
         grants.append(allow(actions=["secretsmanager:GetSecretValue"], resources=arns))
+    if holdings.events is not None:
+        grants.append(allow(actions=["sns:Publish"], resources=[holdings.events.topic_arn]))
     if (region := bedrock_region(config.settings)) is not None:
         project = stack.format_arn(service="bedrock-mantle", region=region, resource="project", resource_name="default")
         models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
@@ -198,7 +205,7 @@ def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket)
     reasons = {
         "AwsSolutions-L1": newest,
         "Serverless-LambdaLatestVersion": newest,
-        "Serverless-LambdaDLQ": "The one asynchronous event is the hourly sweep: the next hour does the rest.",
+        "Serverless-LambdaDLQ": "Asynchronous events come from schedules: the next one does the rest.",
         "Serverless-LambdaTracing": "A slow turn waits for the model, which X-Ray does not see; the log does.",
         "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish": "The alias stands on a published version.",
     }

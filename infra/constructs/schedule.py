@@ -1,4 +1,7 @@
-"""The schedule: the hourly sweep. Knows the shape of the event, which lambda_src/chat/scheduled_events.py reads."""
+"""The schedules: the hourly sweep, and the clock of a stage with operators.
+
+Knows the shapes of the events, which lambda_src/chat/scheduled_events.py reads.
+"""
 
 from aws_cdk import Acknowledgment, Duration, Validations
 from aws_cdk import aws_events as events
@@ -7,8 +10,10 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 SWEEP_EVENT = {"chat": "sweep"}
+CLOCK_EVENT = {"chat": "clock"}
 HEALTH_EVENT = {"chat": "health"}
 SWEEP_EVERY = Duration.hours(1)
+CLOCK_EVERY = Duration.minutes(1)  # how late a user learns that nobody came, and an event that failed is sent again
 HEALTH_EVERY = Duration.minutes(5)
 
 
@@ -18,6 +23,14 @@ class HourlySweep(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, alias: lambda_.IFunction) -> None:
         super().__init__(scope, construct_id)
         self.rule = every(self, SWEEP_EVERY, event=SWEEP_EVENT, alias=alias)
+
+
+class EveryMinute(Construct):
+    """Looks every minute at what waits for an operator. A failed look is not retried: the next one does its work."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, alias: lambda_.IFunction) -> None:
+        super().__init__(scope, construct_id)
+        self.rule = every(self, CLOCK_EVERY, event=CLOCK_EVENT, alias=alias)
 
 
 def every(scope: Construct, period: Duration, *, event: dict[str, str], alias: lambda_.IFunction) -> events.Rule:

@@ -58,7 +58,8 @@ class Alarm:
 
 
 def basic(watched: Watched) -> list[Alarm]:
-    """The five alarms for people who get no answer and for unexpected cost, with one metric each.
+    """The five alarms for people who get no answer and for unexpected cost, with one metric each; one more if there are
+    operators.
 
     An account has ten alarms for free, enough for two stages. None uses metric math, which the local AWS refuses.
     """
@@ -90,6 +91,7 @@ def basic(watched: Watched) -> list[Alarm]:
             threshold=3,
         ),
         _spend(watched) or _compute(watched),
+        *([_handoffs(watched)] if config.operators is not None else []),
     ]
 
 
@@ -106,6 +108,16 @@ def _spend(watched: Watched) -> Alarm | None:
         does="A day's turns took half of stage_tokens_per_day: see who it was, or stop the bleeding.",
         metric=Observed(watched.alias.lambda_).metric("Tokens", statistic="Sum", period=DAY),
         threshold=SPENT * quotas.stage_tokens_per_day,
+    )
+
+
+def _handoffs(watched: Watched) -> Alarm:
+    """Users who waited for a person as long as the stage allows."""
+    return Alarm(
+        name="handoffs",
+        does="A user waited for a person longer than handoff_wait_minutes: look at the inbox.",
+        metric=Observed(watched.alias.lambda_).metric("HandoffsUnanswered", statistic="Sum", period=PERIOD),
+        threshold=1,
     )
 
 

@@ -32,6 +32,7 @@ def dashboard(scope: Construct, watched: Watched) -> str:
         widgets=[
             _of_turns(watched),
             *([_by_model(watched)] if watched.config.counts_usage else []),
+            *([_of_operators(watched)] if watched.config.operators is not None else []),
             _of_traffic(watched),
             _of_failures(watched),
             _of_refusals(watched),
@@ -64,6 +65,20 @@ def _by_model(watched: Watched) -> list[cloudwatch.IWidget]:
     return [
         _graph(f"{title}, by assistant, model and release", observed.by_model(name, period=PERIOD))
         for name, title in titles.items()
+    ]
+
+
+def _of_operators(watched: Watched) -> list[cloudwatch.IWidget]:
+    observed = Observed(watched.alias.lambda_)
+
+    def sums(*names: str) -> list[cloudwatch.IMetric]:
+        return [observed.metric(name, statistic="Sum", period=PERIOD) for name in names]
+
+    return [
+        _graph(
+            "Requests for a person, and those that nobody answered in time", *sums("Handoffs", "HandoffsUnanswered")
+        ),
+        _graph("Accesses of operators, and events not sent", *sums("OperatorAccesses", "EventsNotSent")),
     ]
 
 

@@ -1,6 +1,7 @@
 """The API stack of one stage: function, front door, schedule and alarms. Owns no data, so it can be recreated."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
@@ -8,8 +9,9 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.constructs.canary import Canary
+from infra.constructs.events_topic import EventsTopic
 from infra.constructs.function import ChatFunction, Holdings
-from infra.constructs.schedule import HourlySweep
+from infra.constructs.schedule import EveryMinute, HourlySweep
 from infra.ingress.cloudfront import Edge
 from infra.ingress.front_door import FrontDoor
 from infra.ingress.origin_secrets import OriginSecrets
@@ -38,16 +40,21 @@ class ApiStack(Stack):
         if config.has_origin_secret:
             secrets = OriginSecrets(self, "Origin", generation=config.origin_secret_generation)
         accepted = secrets.accepted if secrets else ()
+        events = EventsTopic(self, "Events").topic if config.operators is not None else None
+        names = _resource_names(config, data, [secret.secret_arn for secret in accepted])
+        names = replace(names, events_topic=events.topic_arn if events is not None else None)
         chat = ChatFunction(
             self,
             "Chat",
             config=config,
             code=code,
-            holdings=Holdings(table=data.table, bucket=data.bucket, key=data.key, secrets=accepted),
-            environment=variables(config, _resource_names(config, data, [secret.secret_arn for secret in accepted])),
+            holdings=Holdings(table=data.table, bucket=data.bucket, key=data.key, secrets=accepted, events=events),
+            environment=variables(config, names),
         )
         front_door = FrontDoor(self, "FrontDoor", config=config, alias=chat.alias, secrets=secrets, edge=edge)
         sweep = HourlySweep(self, "Sweep", alias=chat.alias)
+        if config.operators is not None:
+            EveryMinute(self, "Clock", alias=chat.alias)
         monitoring = Monitoring(
             self,
             "Monitoring",
@@ -65,6 +72,8 @@ class ApiStack(Stack):
         CfnOutput(self, "Endpoint", value=url, description="POST /chatkit streams a turn")
         CfnOutput(self, "Page", value=url, description="Open it and chat")
         CfnOutput(self, "FrontendSnippet", value=frontend_snippet(url), description="For a page of your own")
+        if events is not None:
+            CfnOutput(self, "EventsTopic", value=events.topic_arn, description="Subscribe what answers users")
         if monitoring.dashboard_url:
             CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)
 

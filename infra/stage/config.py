@@ -92,7 +92,7 @@ class StageConfig(StageOptions):
     @property
     def counts_usage(self) -> bool:
         """Whether the function counts tokens by assistant, model and release."""
-        return dict(self.settings).get("usage") == "true"
+        return self.operators is not None or dict(self.settings).get("usage") == "true"
 
     @property
     def has_origin_secret(self) -> bool:

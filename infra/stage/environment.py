@@ -21,6 +21,7 @@ class ResourceNames:
     client_id: str | None = None
     sign_in_url: str | None = None
     origin_secrets: tuple[str, ...] = ()  # ARNs, the newest first
+    events_topic: str | None = None  # its ARN
 
 
 def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
@@ -38,6 +39,7 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_OPERATORS": _as_json(config.operators),
+        "CHAT_EVENTS_TOPIC": names.events_topic,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
         "CHAT_PAGE": _as_json(config.page),
         "CHAT_QUOTAS": _as_json(config.quotas),

@@ -363,6 +363,18 @@ class OperatorsConfig:
         takes="list of names",
         default=("",),
     )
+    handoff_wait_minutes: int = option(
+        whole(1, 1440, "minutes"),
+        "Minutes that a user waits for a person before `unanswered_message` is sent and the alarm `handoffs` rings.",
+        takes="1-1440",
+        default=5,
+    )
+    unanswered_message: str = option(
+        words(500),
+        "Message to a user whom nobody has answered in that time.",
+        takes="text",
+        default="Nobody is available at the moment. Your request stays open, and somebody will answer here.",
+    )
 
 
 # Settings that come from resources or have an option of their own.
@@ -378,6 +390,7 @@ SET_BY_THE_STACK = frozenset(
         "cors_at_url",
         "cors_origins",
         "demo_model",
+        "events_topic",
         "guest_quotas",
         "guest_secret",
         "model_key_parameter",

@@ -49,4 +49,5 @@ class BackendToken:
         if not is_short or not jwt_claims.names(claims.get("aud"), self._audience):
             raise AuthError(jwt_claims.INVALID)
         chosen = jwt_claims.chosen(claims, self._claims)
-        return user_of(NAMESPACE, claims["sub"], chosen, operates=self._roles.of_backend(claims))
+        operates = self._roles.of_backend(claims)
+        return user_of(NAMESPACE, claims["sub"], chosen, operates=operates, until_s=int(claims["exp"]))

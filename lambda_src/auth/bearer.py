@@ -28,11 +28,22 @@ def bearer(authorization: str | None) -> str:
 
 
 def user_of(
-    issuer: str, subject: str, claims: Mapping[str, Claim] | None = None, *, operates: frozenset[str] = frozenset()
+    issuer: str,
+    subject: str,
+    claims: Mapping[str, Claim] | None = None,
+    *,
+    operates: frozenset[str] = frozenset(),
+    until_s: int = 0,
 ) -> User:
-    """The user with this `iss` and `sub`. `claims` are those that tools may read; `operates`: see User."""
-    frozen = MappingProxyType(dict(claims or {}))
-    return User(id=user_id_of(issuer, subject), issuer=issuer, subject=subject, claims=frozen, operates=operates)
+    """The user with this `iss` and `sub`. `claims` are those that tools may read; `operates`, `until_s`: see User."""
+    return User(
+        id=user_id_of(issuer, subject),
+        issuer=issuer,
+        subject=subject,
+        claims=MappingProxyType(dict(claims or {})),
+        operates=operates,
+        until_s=until_s,
+    )
 
 
 def user_id_of(issuer: str, subject: str) -> str:

@@ -196,7 +196,8 @@ class BearerToken:
         if use not in (None, "access") or not jwt_claims.names(audience, self._audience):
             raise AuthError(jwt_claims.INVALID)
         chosen = jwt_claims.chosen(claims, self._claims)
-        return user_of(self._issuer, claims["sub"], chosen, operates=self._roles.of_issuer(claims))
+        operates = self._roles.of_issuer(claims)
+        return user_of(self._issuer, claims["sub"], chosen, operates=operates, until_s=int(claims["exp"]))
 
     def _warn_of_opaque(self, token: str) -> None:
         """Log what to change if this token is no JWT, once in a process because anybody can send such a token."""

@@ -1,4 +1,5 @@
-"""Scheduled events: `{"chat": "sweep"}` every hour, `{"chat": "health"}` from a monitor. No HTTP requests.
+"""Scheduled events: `{"chat": "sweep"}` every hour, `{"chat": "clock"}` every minute in a stage with operators,
+`{"chat": "health"}` from a monitor. No HTTP requests.
 
 Also decides how long a sweep may run. Knows neither HTTP nor the store's rows.
 """
@@ -31,23 +32,37 @@ class UnfinishedLinks(Protocol):
         ...
 
 
+class Clock(Protocol):
+    """The part of support/clock.py that runs every minute, if the stage has operators."""
+
+    async def look(self, *, stop: Callable[[], bool]) -> int:
+        """Do what is due; returns how many matters were looked at."""
+        ...
+
+
 class Events:
     """The handler's `on_event`: runs each event and returns a result that JSON can represent."""
 
-    def __init__(self, sweeps: Sweeps, links: UnfinishedLinks | None = None) -> None:
-        self._sweeps, self._links = sweeps, links
+    def __init__(self, sweeps: Sweeps, links: UnfinishedLinks | None = None, clock: Clock | None = None) -> None:
+        self._sweeps, self._links, self._clock = sweeps, links, clock
 
     async def __call__(self, event: dict[str, Any], context: Invocation) -> object:
         """Run one event; RequestError for an unknown one, with a list of the known ones."""
+
+        def stop() -> bool:
+            return context.get_remaining_time_in_millis() < CLOSING_TIME_MS
+
         match event:
             case {"chat": "health"}:
                 return {"status": "healthy", "service": "chat"}
             case {"chat": "sweep"}:
-                return await self._sweep(lambda: context.get_remaining_time_in_millis() < CLOSING_TIME_MS)
+                return await self._sweep(stop)
+            case {"chat": "clock"}:
+                return {"looked_at": 0 if self._clock is None else await self._clock.look(stop=stop)}
             case {"invokeCompletionStatus": str(), "requestId": str()}:
                 return None  # API Gateway reportedly invokes the function once more after each stream
             case _:
-                raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
+                raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, "clock" or "health".')
 
     async def _sweep(self, stop: Callable[[], bool]) -> object:
         moved = 0 if self._links is None else await self._links.finish(stop=stop)

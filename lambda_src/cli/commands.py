@@ -13,6 +13,7 @@ import typer
 
 from lambda_src.cli.cases import cases
 from lambda_src.cli.console import one_sentence, progress, report, run_it, writing
+from lambda_src.cli.inbox import inbox
 from lambda_src.cli.knowledge import command as knowledge
 from lambda_src.cli.options import AUTHORIZATION, LOCAL, Place
 from lambda_src.cli.places import IsLocal, StageName, placed
@@ -34,6 +35,7 @@ app.add_typer(secret.app)
 app.command()(knowledge.knowledge)
 app.command()(usage)
 app.command()(cases)
+app.command()(inbox)
 
 
 class StoreName(StrEnum):

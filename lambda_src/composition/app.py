@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
     from lambda_src.chat.server import ChatServer
     from lambda_src.composition.stores import ChatStore
+    from lambda_src.composition.support import SupportSide
+    from lambda_src.support.clock import OperatorClock
     from lambda_src.support.desk import Desk
 
 AWS = Clients()
@@ -88,20 +90,28 @@ class Parts:
 
 def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
     """The chat server as an ASGI app."""
-    return _joined(settings, store, ledger, parts)[0]
+    return _joined(settings, store, ledger, parts).app
 
 
 def build_handler(settings: Settings, parts: Parts, *, aws: Clients = AWS) -> StreamingMangum:
     """The chat server as a Lambda handler, with its AWS clients from `aws`."""
     store, ledger = build_store(settings, aws)
-    app, account_linking = _joined(settings, store, ledger, parts, aws)
-    return StreamingMangum(app, lifespan="on", on_event=Events(store, account_linking))
+    joined = _joined(settings, store, ledger, parts, aws)
+    return StreamingMangum(joined.app, lifespan="on", on_event=Events(store, joined.account_linking, joined.clock))
 
 
-def _joined(
-    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts, aws: Clients = AWS
-) -> tuple[ChatApp, AccountLinking | None]:
-    """The app and, if the stage has guests, the account linking that the hourly event continues."""
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """The app, and what scheduled events continue: account linking, if the stage has guests, and the operators' clock,
+    if it has operators.
+    """
+
+    app: ChatApp
+    account_linking: AccountLinking | None
+    clock: "OperatorClock | None"
+
+
+def _joined(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts, aws: Clients = AWS) -> _Joined:
     lazy_packages.install()
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
@@ -133,12 +143,21 @@ def _joined(
 
     quotas = quotas_of(settings)
     turns = turns_of(quotas)
-    desk: Desk | None = None
+    support: SupportSide | None = None
     if settings.operators is not None and (inbox := build_inbox(settings, ledger)) is not None:
-        from lambda_src.support import desk as support  # noqa: PLC0415 - only what is chosen is loaded
+        from lambda_src.composition.support import build_support  # noqa: PLC0415 - only what is chosen is loaded
 
-        assistants = settings.operators.assistants
-        desk = support.Desk(store, inbox, turns, counters, assistants=assistants, clock=clock)
+        support = build_support(
+            settings.operators,
+            store,
+            inbox,
+            turns,
+            counters,
+            events_topic=settings.events_topic,
+            aws=aws,
+            clock=clock,
+        )
+    desk = None if support is None else support.desk
 
     def late_server(
         settings: Settings, build_agent: BuildAgent, build_actions: BuildActions, quotas: Quotas
@@ -196,7 +215,7 @@ def _joined(
         operator_routes=None if desk is None else operator_routes(settings, desk, parts, urls),
         languages=languages,
     )
-    return app, account_linking
+    return _Joined(app, account_linking, None if support is None else support.clock)
 
 
 def operator_routes(settings: Settings, desk: "Desk", parts: Parts, urls: PresignedUrls | None) -> ASGIApp:

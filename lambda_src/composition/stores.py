@@ -131,7 +131,7 @@ def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[]
 
 def build_usage(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> UsageRows | None:
     """Where the stage's usage is counted: on the DynamoDB table, or in this process; None if it is not counted."""
-    if not settings.usage:
+    if not settings.counts_usage:
         return None
     if settings.store != "dynamodb":
         return MemoryUsage()

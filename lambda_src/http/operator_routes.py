@@ -99,6 +99,7 @@ class OperatorRoutes:
             case "take":
                 matter_id = request_parsing.parse_take(body).matter
                 hold = await self._desk.take(thread_id, owner, operator=operator.id, matter_id=matter_id)
+                await self._desk.expect_until(thread_id, hold, owner, until_s=operator.until_s)
                 return JSONResponse({"held": _held(hold)})
             case "messages":
                 item = await self._write(request, operator, thread_id, owner, body)
@@ -144,7 +145,13 @@ class OperatorRoutes:
         if len(message.text) > self._message_chars:
             raise TooLargeError(validation.too_long(Sentence("This message"), len(message.text), self._message_chars))
         return await self._desk.write(
-            thread_id, owner, operator=operator.id, author=message.author, text=message.text, name=name
+            thread_id,
+            owner,
+            operator=operator.id,
+            author=message.author,
+            text=message.text,
+            name=name,
+            until_s=operator.until_s,
         )
 
     def _owner(self, request: Request, operator: User, user_id: str, thread_id: str, change: str) -> RequestContext:

@@ -80,6 +80,8 @@ METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
     "feedback": lambda fields: iter([_of_kind("Feedback", fields.get("kind"), fields.get("items", 1))]),
     "operator_access": lambda _: iter([Metric("OperatorAccesses", 1)]),
     "handoff_requested": lambda _: iter([Metric("Handoffs", 1)]),
+    "handoff_unanswered": lambda _: iter([Metric("HandoffsUnanswered", 1)]),
+    "event_not_sent": lambda _: iter([Metric("EventsNotSent", 1)]),
     "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
     "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
 }

@@ -30,7 +30,7 @@ from lambda_src.errors import ConflictError, QuotaError, ThreadHeldError
 from lambda_src.languages import Sentence
 from lambda_src.observability.faults import log_fault
 from lambda_src.store.counters import Counters, seconds_left
-from lambda_src.store.inbox import CAUSE_CHARS, Inbox, Kind, Matter, MatterPage, State
+from lambda_src.store.inbox import CAUSE_CHARS, Inbox, Kind, Matter, MatterPage, State, handoff_of
 from lambda_src.store.ports import Hold
 from lambda_src.turns import journal, turn_ids
 from lambda_src.turns.lease import LEASE_MS
@@ -159,10 +159,25 @@ class Desk:
                 await self._turns.services.sleep(ENDING_S)
         raise ConflictError("This conversation is changing at the moment. Try again.")
 
+    async def expect_until(self, thread_id: str, hold: Hold, owner: RequestContext, *, until_s: int) -> None:
+        """Have the clock look at a thread when the role of the operator who has it expires; 0: that is not known."""
+        if until_s:
+            await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=until_s * 1000)
+
     async def write(
-        self, thread_id: str, owner: RequestContext, *, operator: str, author: str, text: str, name: str | None
+        self,
+        thread_id: str,
+        owner: RequestContext,
+        *,
+        operator: str,
+        author: str,
+        text: str,
+        name: str | None,
+        until_s: int = 0,
     ) -> AssistantMessageItem:
-        """Add the operator's message. With the same `name`, which the client chose, it is added once."""
+        """Add the operator's message. With the same `name`, which the client chose, it is added once. `until_s`: as in
+        `expect_until`.
+        """
         item_id = turn_ids.PERSON + (
             _digest(operator, owner.user.id, thread_id, name) if name else secrets.token_hex(12)
         )
@@ -183,6 +198,7 @@ class Desk:
             if (existing := await self._written(thread_id, item_id, owner)) is not None:
                 return existing
             raise
+        await self.expect_until(thread_id, hold, owner, until_s=until_s)
         return item
 
     async def give_back(self, thread_id: str, owner: RequestContext, *, operator: str) -> None:
@@ -230,8 +246,15 @@ class Desk:
     async def hand_back(self, thread_id: str, owner: RequestContext, *, operator: str) -> None:
         """Let a thread wait for another person. No-op unless the operator has it."""
         hold = await self.hold_of(thread_id, owner)
-        if hold is not None and hold.operator in (operator, LEAVING + operator):
-            await self.inbox.pass_on(thread_id, hold, operator="", context=owner)
+        if hold is None or hold.operator not in (operator, LEAVING + operator):
+            return
+        if await self.inbox.pass_on(thread_id, hold, operator="", context=owner):
+            due_ms = self._clock() // 1_000_000  # the clock computes how long the user waits
+            await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=due_ms)
+
+    @staticmethod
+    def _handoff(thread_id: str, hold: Hold, owner: RequestContext) -> Matter:
+        return handoff_of(hold, thread_id, assistant=owner.user.assistant, user_id=owner.user.id)
 
     async def _seize(self, matter: Matter, context: RequestContext) -> Hold:
         """Take the thread's lease from whoever has it, store what was answered so far, and hold the thread."""

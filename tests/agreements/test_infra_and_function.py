@@ -89,6 +89,7 @@ EVERY_OPTION: list[dict[str, Any]] = [
     {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
     {"claims": ["plan", "org"]},
     {"operators": {"claim": "groups", "value": "support", "assistants": ["", "sales"]}},
+    {"operators": {"claim": "groups", "value": "support"}},
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront-signed"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
@@ -101,7 +102,8 @@ def test_every_stage_option_becomes_known_settings(options: dict[str, Any]) -> N
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **options}}})
     variables = environment.variables(
-        config, environment.ResourceNames(table="t", bucket="b", origin_secrets=("arn:1",))
+        config,
+        environment.ResourceNames(table="t", bucket="b", origin_secrets=("arn:1",), events_topic="arn:2"),
     )
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
     assert variables.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
@@ -116,6 +118,7 @@ def test_the_page_has_the_same_defaults_in_the_stage_and_in_the_function() -> No
     [
         {"claim": "groups", "value": "support"},
         {"claim": "cognito:groups", "value": "Support team", "assistants": ["", "sales"]},
+        {"claim": "groups", "value": "support", "handoff_wait_minutes": 30, "unanswered_message": "We call you back."},
     ],
 )
 def test_the_function_reads_the_operators_that_the_stage_names(options: dict[str, Any]) -> None:
@@ -172,6 +175,13 @@ async def test_the_function_handles_the_hourly_event() -> None:
     assert (rule["ScheduleExpression"], json.loads(target["Input"])) == ("rate(1 hour)", {"chat": "sweep"})
     swept = await Events(MemoryStore())(json.loads(target["Input"]), Hours())
     assert swept == {"swept": 0, "orphans": 0, "moved": 0}
+
+
+async def test_the_function_handles_the_event_of_every_minute_in_a_stage_with_operators() -> None:
+    template = json.loads((ROOT / "tests/infra/snapshots/full.json").read_text(encoding="utf-8"))
+    rules = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Events::Rule"]
+    [target] = [rule["Targets"][0] for rule in rules if rule["ScheduleExpression"] == "rate(1 minute)"]
+    assert await Events(MemoryStore())(json.loads(target["Input"]), Hours()) == {"looked_at": 0}
 
 
 class Hours:

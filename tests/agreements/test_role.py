@@ -1,6 +1,7 @@
 """Least privilege: the function's IAM role allows exactly the AWS calls that the stores make, recorded on moto."""
 
 import ast
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -130,6 +131,15 @@ def _resource(action: str, resource: Any) -> str:
 
 async def test_the_role_allows_exactly_the_calls_of_the_stores(calls: AwsCalls) -> None:
     assert _granted() == calls.needed
+
+
+def test_the_role_of_a_stage_with_operators_may_publish_to_its_topic_and_to_nothing_else() -> None:
+    template = json.loads((ROOT / "tests/infra/snapshots/full.json").read_text(encoding="utf-8"))["Resources"]
+    [topic] = [name for name in template if name.startswith("EventsTopic") and "Policy" not in name]
+    policies = [resource["Properties"] for resource in template.values() if resource["Type"] == "AWS::IAM::Policy"]
+    statements = [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
+    [publishing] = [each for each in statements if "sns" in json.dumps(each["Action"])]
+    assert (publishing["Action"], publishing["Resource"]) == ("sns:Publish", {"Ref": topic})
 
 
 async def test_the_recording_covers_every_client_operation_in_the_source(calls: AwsCalls) -> None:

@@ -50,6 +50,7 @@ class SupportApp:
     settings: Settings = field(default_factory=lambda: Settings(store="memory", operators=OPERATORS))
     operates: dict[str, frozenset[str]] = field(default_factory=lambda: dict(OPERATES))
     clock: Callable[[], int] | None = None
+    until_s: int = 0  # when the operators' tokens expire; 0: unknown
     app: FastAPI = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,8 @@ class SupportApp:
 
         async def authenticate(authorization: str | None) -> User:
             name = (await known_by_name(authorization)).id
-            return User(name, is_guest=name.startswith("guest"), operates=self.operates.get(name, frozenset()))
+            operates = self.operates.get(name, frozenset())
+            return User(name, is_guest=name.startswith("guest"), operates=operates, until_s=self.until_s)
 
         ledger: TurnLedger = self.store.ledger
         parts: dict[str, Any] = {} if self.clock is None else {"clock": self.clock}

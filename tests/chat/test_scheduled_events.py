@@ -75,3 +75,19 @@ async def test_api_gateways_event_at_the_end_of_a_stream_is_ignored() -> None:
 async def test_any_other_event_is_a_clear_error(event: dict[str, object]) -> None:
     with pytest.raises(RequestError, match="sweep"):
         await Events(MemoryStore())(event, Clock())
+
+
+class OneMatter:
+    """A fake operators' clock with one matter that is due."""
+
+    async def look(self, *, stop: Callable[[], bool]) -> int:
+        return 0 if stop() else 1
+
+
+async def test_the_clock_event_looks_at_what_waits_for_an_operator() -> None:
+    assert await Events(MemoryStore(), None, OneMatter())({"chat": "clock"}, Clock()) == {"looked_at": 1}
+    assert await Events(MemoryStore(), None, OneMatter())({"chat": "clock"}, Clock(1_000)) == {"looked_at": 0}
+
+
+async def test_without_operators_the_clock_has_nothing_to_do() -> None:
+    assert await Events(MemoryStore())({"chat": "clock"}, Clock()) == {"looked_at": 0}

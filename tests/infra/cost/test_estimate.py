@@ -33,7 +33,7 @@ def test_two_default_stages_still_cost_nothing_when_idle(templates: Templates, d
         ("apigw", 0.60),  # six alarms beyond the free tier
         ("snapstart", 3.95),
         ("managed", 226.06),
-        ("full", 1.70),  # a key, and seven alarms beyond the free tier
+        ("full", 1.80),  # a key, and eight alarms beyond the free tier
         ("cognito", 0.0),
     ],
 )

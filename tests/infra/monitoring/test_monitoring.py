@@ -50,10 +50,13 @@ def test_monitoring_none_has_no_alarms(api_of: StackOf) -> None:
     assert _alarms(api_of("snapstart")) == set()
 
 
-def test_full_has_seventeen_alarms_and_each_is_in_the_runbook(api_of: StackOf) -> None:
+def test_full_has_seventeen_alarms_one_for_operators_and_each_is_in_the_runbook(api_of: StackOf) -> None:
     alarms = _alarms(api_of("full"))
-    assert len(alarms) == 17
-    headings = set(re.findall(r"^\| `([a-z-]+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(alarms) == 18
+    assert "handoffs" in alarms
+    headings = set(
+        re.findall(r"^\| `([a-z-]+)`(?:, with [^|]*)? \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert alarms <= headings
 
 
@@ -110,8 +113,12 @@ def _may_publish(stack: Template, topic: str, service: str) -> bool:
 
 
 def test_only_cloudwatch_and_budgets_may_publish_to_a_topic_and_only_over_tls(api_of: StackOf) -> None:
-    [policy] = api_of("full").find_resources("AWS::SNS::TopicPolicy").values()
-    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    policies = api_of("full").find_resources("AWS::SNS::TopicPolicy")
+    [statements] = [
+        policy["Properties"]["PolicyDocument"]["Statement"]
+        for name, policy in policies.items()
+        if name.startswith("Monitoring")
+    ]
     allowed = [statement["Principal"] for statement in statements if statement["Effect"] == "Allow"]
     assert allowed == [{"Service": "cloudwatch.amazonaws.com"}, {"Service": "budgets.amazonaws.com"}]
     assert [s["Condition"] for s in statements if s["Effect"] == "Deny"] == [{"Bool": {"aws:SecureTransport": "false"}}]

@@ -106,6 +106,8 @@ def test_every_variable_that_the_stack_sets_is_reserved() -> None:
         "auth_sign_in_url",
         "cors_at_url",
         "demo_model",
+        "events_topic",
+        "operators",
         "origin_secrets",
         "origin_signed",
         "token_header",
