@@ -28,7 +28,7 @@ async def test_a_reply_has_text_tools_events_and_items() -> None:
     chat = AgentChat(shop)
     reply = await chat.say("refund order 17", script=[calls("refund", order=17), says("Done.")])
     assert (reply.text, reply.tools, reply.error) == ("Done.", ["refund"], None)
-    assert [item.type for item in reply.items] == ["user_message", "assistant_message"]
+    assert [item.type for item in reply.items] == ["user_message", "workflow", "assistant_message"]
     assert reply.events[0]["type"] == "thread.created"
 
 
