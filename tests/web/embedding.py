@@ -23,11 +23,18 @@ class Site:
         self.pages: dict[str, tuple[bytes, dict[str, str]]] = {}
 
     def show(
-        self, stage: str, *, path: str = "/", tag: str = TAG, html: str = "<h1>A shop</h1>", policy: str = STRICT
+        self,
+        stage: str,
+        *,
+        path: str = "/",
+        tag: str = TAG,
+        html: str = "<h1>A shop</h1>",
+        policy: str = STRICT,
+        lang: str = "en",
     ) -> str:
         """Serve a page with the script of `stage` in its head, and return its URL. `policy` is its CSP; "" for none."""
         page = (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>A shop</title>'
+            f'<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>A shop</title>'
             '<meta name="viewport" content="width=device-width">'
             f"{tag.format(stage=stage)}<body>{html.replace('STAGE', stage)}</body></html>"
         )

@@ -307,6 +307,16 @@ def test_the_label_is_shown_and_is_the_name_of_the_button(tab: Page, shop: Site,
     expect(tab.locator("body")).to_be_focused()
 
 
+@pytest.mark.parametrize(
+    ("lang", "name"), [("de-AT", "Chat schließen"), ("", "Close the chat"), ("xx", "Close the chat")]
+)
+def test_the_chat_is_in_the_language_of_the_site(tab: Page, shop: Site, stage: str, lang: str, name: str) -> None:
+    tab.goto(shop.show(stage, lang=lang))
+    bubble = Bubble(tab)
+    bubble.button.click()
+    expect(bubble.chat.button(name)).to_be_visible()
+
+
 def test_wrong_attributes_are_reported_and_ignored(tab: Page, shop: Site, stage: str) -> None:
     warnings: list[str] = []
     tab.on("console", lambda line: warnings.append(line.text) if line.type == "warning" else None)
