@@ -121,6 +121,19 @@ def test_escape_closes_the_list_of_chats_first(bubble: Bubble) -> None:
     expect(bubble.panel).to_be_hidden()
 
 
+def test_escape_only_cancels_the_edit_of_a_message_or_a_title(bubble: Bubble) -> None:
+    bubble.button.click()
+    bubble.chat.ask("hello")
+    bubble.chat.button("Edit the message").click()
+    bubble.page.keyboard.press("Escape")
+    expect(bubble.chat.button("Edit the message")).to_be_focused()
+    bubble.chat.button("Chats").click()
+    bubble.chat.button("Rename hello").click()
+    bubble.page.keyboard.press("Escape")
+    expect(bubble.chat.button("hello")).to_be_focused()
+    expect(bubble.panel).to_be_visible()
+
+
 def test_the_site_opens_closes_and_removes_the_chat_and_hears_of_it(bubble: Bubble) -> None:
     bubble.call(
         """() => {

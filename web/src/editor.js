@@ -13,7 +13,10 @@ export function editor(text, { was, write, send, cancel }) {
     value: text, rows: 2, "aria-label": t("edited_text"), "aria-describedby": "editor-hint", enterkeyhint: "send",
     oninput: () => write(box.value),
     onkeydown: (event) => {
-      if (event.key === "Escape") cancel();
+      if (event.key === "Escape") {
+        event.stopPropagation(); // it closes nothing else
+        cancel();
+      }
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       submit();
