@@ -140,42 +140,43 @@ def allow_head(routes: Iterable[BaseRoute]) -> None:
 def serve(app: FastAPI, page: Page) -> None:
     """Add the page's routes. A file is always sent in full, even if the browser has it in its cache."""
 
-    def answered(served: Served | None) -> Response:
+    def answered(request: Request, served: Served | None) -> Response:
         if served is None:
             raise HTTPException(404)
-        return Response(served.body, media_type=served.media_type, headers=served.headers)
+        encoded = served.encoded(request.headers.get("accept-encoding", ""))
+        return Response(encoded.body, media_type=encoded.media_type, headers=encoded.headers)
 
     @app.get("/")
     def html(request: Request) -> Response:
         asked = request.query_params.get("lang"), request.headers.get("accept-language")
         if (built := page.html(page.languages.best(*asked))) is None:
             raise HTTPException(404, "The page is not built here: run `make page`, then reload.")
-        return answered(built)
+        return answered(request, built)
 
     @app.get("/static/{name}")
     def static(request: Request) -> Response:
-        return answered(page.static(request.path_params["name"]))
+        return answered(request, page.static(request.path_params["name"]))
 
     @app.get("/languages/{code}")
     def texts(request: Request) -> Response:
-        return answered(page.texts(request.path_params["code"]))
+        return answered(request, page.texts(request.path_params["code"]))
 
     @app.get("/logo")
-    def logo() -> Response:
-        return answered(page.logo())
+    def logo(request: Request) -> Response:
+        return answered(request, page.logo())
 
     @app.get("/embed.js")
     def embed(request: Request) -> Response:
         language = page.languages.best(request.headers.get("accept-language"))
-        return answered(page.embed(language, gzipped="gzip" in request.headers.get("accept-encoding", "")))
+        return answered(request, page.embed(language))
 
     @app.get("/chat-client.js")
-    def client() -> Response:
-        return answered(page.helper("chat-client.js"))
+    def client(request: Request) -> Response:
+        return answered(request, page.helper("chat-client.js"))
 
     @app.get("/chat-client.d.ts")
-    def client_types() -> Response:
-        return answered(page.helper("chat-client.d.ts"))
+    def client_types(request: Request) -> Response:
+        return answered(request, page.helper("chat-client.d.ts"))
 
 
 class ChatApp(FastAPI):

@@ -205,16 +205,15 @@ async def test_a_page_of_another_release_gets_the_current_file_uncached(chat: Ch
 
 
 @pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js"])
-async def test_conditional_requests_are_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
+async def test_conditional_requests_are_answered_in_full(chat: Chat, path: str) -> None:
     first = await chat.post(b"", path, "GET")
     conditional = {
         "if_none_match": "*",
         "if_modified_since": "Fri, 01 Jan 2100 00:00:00 GMT",
-        "accept_encoding": "gzip, br",
     }
     again = await chat.post(b"", path, "GET", **conditional)
     assert (again.status, again.body) == (200, first.body)
-    assert not {"content-encoding", "etag", "last-modified"} & again.headers.keys()
+    assert not {"etag", "last-modified"} & again.headers.keys()
 
 
 @pytest.mark.parametrize(
@@ -282,11 +281,13 @@ async def test_embed_js_contains_the_title_the_accent_and_the_origins_of_the_sta
     assert json.loads(stage) == look | texts | {"origins": ["https://www.example.com"]}
 
 
-async def test_embed_js_is_compressed_for_browsers_that_accept_it(chat: Chat) -> None:
-    plain = await chat.post(b"", "/embed.js", "GET", accept_encoding="identity")
-    zipped = await chat.post(b"", "/embed.js", "GET", accept_encoding="gzip, deflate, br")
+@pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js", "/embed.js"])
+async def test_texts_are_compressed_for_browsers_that_accept_it(chat: Chat, path: str) -> None:
+    plain = await chat.post(b"", path, "GET", accept_encoding="identity")
+    zipped = await chat.post(b"", path, "GET", accept_encoding="gzip, deflate, br")
     assert "content-encoding" not in plain.headers
-    assert (zipped.headers["content-encoding"], zipped.headers["vary"]) == ("gzip", "Accept-Encoding, Accept-Language")
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert all("accept-encoding" in answer.headers["vary"] for answer in (plain, zipped))
     assert plain.body == zipped.body  # the client has unpacked it
 
 
