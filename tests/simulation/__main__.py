@@ -31,6 +31,7 @@ from tests.simulation.playing import Result  # noqa: E402 - as above
 from tests.simulation.scenario import Scenario, scenario_of  # noqa: E402 - as above
 
 SHRINK_RUNS = 150
+WARM_UP_SEED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ def result_of(child: Child, seed: int) -> Result:
         data = pipe.read()
     os.waitpid(child.pid, 0)
     return Result(**json.loads(data)) if data else Result(seed, "", "simulation-error", "the process died")
+
+
+def warm_up() -> None:
+    """Play one scenario here, so that no fork has to import or to build pydantic's validators."""
+    playing.played(scenario_of(WARM_UP_SEED))
 
 
 def play_all(seeds: list[int], jobs: int) -> Iterator[Result]:
@@ -121,6 +127,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep-going", action="store_true", help="play all seeds although one breaks a promise")
     options = parser.parse_args(arguments)
     if options.seed is not None:
+        warm_up()
         scenario = scenario_of(options.seed)
         if options.steps:
             scenario = shrink.only(scenario, options.steps)
@@ -128,6 +135,7 @@ def main(arguments: list[str]) -> int:
         print("\n".join(result.lines))
         print(f"seed {options.seed}: {result.broken or 'every promise held'} {result.text} {result.digest}")
         return 1 if result.broken else 0
+    warm_up()
     print(f"Promises:\n{promises.listed()}\n", flush=True)
     seeds = seeds_of(options.seeds)
     turns = events = 0

@@ -9,7 +9,6 @@ import asyncio
 import io
 import uuid
 from collections.abc import Callable, Coroutine
-from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.store.engine.objects import Objects
 
 ATTEMPTS = 4
 ENDPOINT = "https://aws.invalid"
-LOOK_S = 0.25  # how often a frozen process is looked at before it may send again
 
 assert CLIENT_CONFIG.retries == {"mode": "standard", "total_max_attempts": ATTEMPTS}
 assert CLIENT_CONFIG.read_timeout == READ_TIMEOUT_S
@@ -93,7 +91,6 @@ class Method:
 
     async def _request(self, machine: Machine | None, params: dict[str, Any]) -> Any:
         aws = self._aws
-        params = deepcopy(params) if self._service == "dynamodb" else params
         if self._name == "transact_write_items":
             params["ClientRequestToken"] = str(uuid.uuid4())  # as botocore does, once for all attempts
         error: Exception | None = None
@@ -103,7 +100,8 @@ class Method:
             while machine is not None and machine.state != "running":
                 if machine.state == "dead":
                     raise ConnectionClosedError(endpoint_url=ENDPOINT)
-                await asyncio.sleep(LOOK_S)
+                machine.waiting.append(changed := aws.loop.create_future())
+                await changed
             try:
                 return await self._attempt(machine, params, aws.weather.fault(aws.loop.time()))
             except (ConnectionClosedError, ReadTimeoutError) as fault:
@@ -163,7 +161,7 @@ class Method:
     def _apply(self, params: dict[str, Any]) -> Any:
         aws = self._aws
         if self._service == "dynamodb":
-            return deepcopy(getattr(aws.engine, self._name)(**params))
+            return getattr(aws.engine, self._name)(**params)
         aws.objects.now = datetime.fromtimestamp(aws.trace.now_ns / SECOND, UTC)
         if self._name == "put_object" and isinstance(params["Body"], io.IOBase):
             params = {**params, "Body": params["Body"].read()}

@@ -125,6 +125,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             machine.state = "running"
             self._ready.extend(machine.held)
             machine.held.clear()
+            machine.wake_up()
 
     def keep(self, thing: object) -> None:
         """Keep an object until the end of the process."""

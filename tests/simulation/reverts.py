@@ -155,8 +155,8 @@ REVERTS = (
     Revert(
         "a counter's correction is counted once",
         "store/dynamodb/counters.py",
-        'condition="attribute_not_exists(#mark) OR #mark <> :mark"',
-        'condition="attribute_not_exists(#mark) OR #mark <> :ttl"',
+        'conditions.append("(attribute_not_exists(#mark) OR #mark <> :mark)")',
+        'conditions.append("(attribute_not_exists(#mark) OR #mark <> :ttl)")',
     ),
 )
 

@@ -128,6 +128,7 @@ class Sandbox:
     def _die(self) -> None:
         self.state, self.machine.state = "dead", "dead"
         self.machine.died_ns = self._trace.now_ns
+        self.machine.wake_up()
         if self._deadline is not None:
             self._deadline.cancel()
         for delivery in (self.delivery, self._waiting):

@@ -30,6 +30,14 @@ class Machine:
     steps_left: int | None = None  # callbacks of the event loop until it is killed; None: it is not
     died_ns: int | None = None
     held: list[asyncio.Handle] = field(default_factory=list)  # due while it was frozen
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)  # for its thaw or its death
+
+    def wake_up(self) -> None:
+        """Its state has changed."""
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(None)
+        self.waiting.clear()
 
 
 MACHINE: ContextVar[Machine | None] = ContextVar("machine", default=None)
