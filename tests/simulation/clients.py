@@ -213,6 +213,7 @@ class Tab:
         headers: dict[str, str] = {}
         if not self.is_old:
             headers["x-chat-turn"] = self._name_of(body, seen)
+            send.names.add(headers["x-chat-turn"])
             if seen:
                 headers["last-event-id"] = str(seen)
         authorization = await self.person.authorization()

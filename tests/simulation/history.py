@@ -43,6 +43,7 @@ class Send:
     stop_asked_ns: int | None = None
     stopped_ns: int | None = None  # when the server said so
     turn_ids: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)  # x-chat-turn of its attempts
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROMISES = {
     "messages-are-kept": "A message whose stream began stays in its thread, unless that is deleted or regenerated.",
     "messages-are-not-doubled": "A message that its client named is stored once, however often it is sent.",
+    "duplicates-cost-nothing": "A message that its client named is answered by the model once.",
     "answers-are-prefixes": "A stored answer is a prefix of what the model said, and as long as the client was told.",
     "words-are-kept": "Every word that a client saw is stored; after a crash, all but the last second.",
     "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
@@ -31,7 +32,7 @@ PROMISES = {
     "deleted-stays-gone": "A deleted thread is listed and loaded nowhere, and its rows go with the sweeps.",
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
     "renames-are-kept": "A title that its owner chose stays.",
-    "limits-hold": "No user has more turns a day, and nobody uses more tokens, than the limits allow.",
+    "limits-hold": "No user has more turns a day or at a time, and nobody uses more tokens, than the limits allow.",
     "costs-are-counted": "What the vendor charges is counted: never less than it was.",
     "everyone-is-answered": "Every request gets a response within 30 seconds, and every stream ends.",
     "no-internal-errors": "No response is a 500, and no error of ours goes unhandled.",
@@ -68,6 +69,22 @@ class Watch:
         """What a model was sent: all of it belongs to the writer of the newest message."""
         if run.send is not None:
             self._expect_only(self._world.history.sends[run.send].person, run.text, f"sent to model {run.number}:")
+            self._expect_few(run)
+
+    def _expect_few(self, begun: "ModelRun") -> None:
+        """A user has no more running turns than the limit. A store that fails may make a running turn look dead."""
+        world, sends = self._world, self._world.history.sends
+        limit = world.deployment.running_turns
+        if begun.kind == "title" or not limit or world.is_bad(begun.began_ns - 60 * SECOND, begun.began_ns):
+            return
+        person = sends[begun.send or 0].person
+        running = {
+            run.send
+            for run in world.vendor.runs
+            if run.is_running and run.kind != "title" and run.send is not None and sends[run.send].person == person
+        }
+        if person.startswith("u") and len(running) > limit:
+            world.violate("limits-hold", f"{person} has {len(running)} running turns; the limit is {limit}")
 
     def _expect_only(self, person: str, text: str, what: str) -> None:
         owners = self._world.history.owners(person)
@@ -159,7 +176,7 @@ def _items(world: "World", person: str, thread_id: str, items: list[dict[str, An
     written = Counter(_text(item) for item in items if item["type"] == "user_message")
     by_text = {send.text: send for send in sends if send.text}
     for text, count in written.items():
-        if count > 1 and by_text[text].is_named:
+        if count > 1 and len(by_text[text].names) == 1:
             yield "messages-are-not-doubled", f"{thread_id} has m{by_text[text].number} {count} times"
     newest: Send | None = None
     order: list[Send] = []
@@ -298,6 +315,10 @@ def _runs(world: "World") -> Broken:
                 yield "stop-stops", f"model {run.number} wrote {after_s:.2f} s after the stop of m{send.number}"
 
     yield from _superseded(world, by_send, slack_s)
+    for send in world.history.sends:
+        answers = [run.number for run in by_send[send.number] if run.kind == "answer"]
+        if len(answers) > 1 and len(send.names) == 1 and not _may_be_removed(world, send.thread_id or ""):
+            yield "duplicates-cost-nothing", f"m{send.number} was answered by the models {answers}"
 
 
 def _superseded(world: "World", by_send: dict[int, list["ModelRun"]], slack_s: float) -> Broken:

@@ -5,18 +5,23 @@ A step draws its own details from its own number, so a schedule can be shortened
 
 import random
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tests.simulation.faults import FAULTS, Fault
 
-Kind = Literal[
-    "say", "say", "retry", "stop", "reload", "leave", "delete", "rename", "list", "twice",
-    "sweep", "kill", "freeze", "faults", "breaks", "deploy", "link", "erase", "expire",
-]  # fmt: skip
 WEIGHTS: dict[str, int] = {
-    "say": 46, "retry": 7, "stop": 12, "reload": 9, "leave": 4, "delete": 4, "rename": 3, "list": 3, "twice": 5,
+    "say": 46,
+    "retry": 7,
+    "stop": 12,
+    "reload": 9,
+    "leave": 4,
+    "delete": 4,
+    "rename": 3,
+    "list": 3,
+    "twice": 5,
     "sweep": 2,
-}  # fmt: skip
+}
+SEQUELS = ("stop", "stop", "delete", "rename", "reload", "leave", "second", "kill", "faults")  # soon after a message
+SOON_S = (0.0005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.6, 3.0, 6.0)  # fmt: skip
 TROUBLE: dict[str, int] = {"kill": 4, "faults": 5, "breaks": 3, "deploy": 1, "expire": 2}
 RARE: dict[str, int] = {"link": 2, "erase": 1}
 DAY_S = 86_400
@@ -57,6 +62,7 @@ class Deployment:
     retention_days: int
     starts_before_midnight_s: float | None
     ttl_late_s: int  # how late DynamoDB may delete
+    is_calm: bool  # nothing fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ def scenario_of(seed: int) -> Scenario:
         retention_days=rng.choice((0, 0, 1)),
         starts_before_midnight_s=rng.choice((None, None, None, 20.0)),
         ttl_late_s=rng.choice((0, 3600, 2 * DAY_S)),
+        is_calm=is_calm,
     )
     kinds = dict(WEIGHTS)
     if not is_calm:

@@ -31,7 +31,7 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.model import Vendor
 from tests.simulation.promises import BrokenPromise
 from tests.simulation.sandbox import Sandbox
-from tests.simulation.scenario import DAY_S, Scenario, Step, fault_rates
+from tests.simulation.scenario import DAY_S, SEQUELS, SOON_S, Scenario, Step, fault_rates
 from tests.simulation.sources import MACHINE, SECOND, SOURCES, START_NS, Machine
 from tests.simulation.trace import Trace
 from tests.simulation.url import Function
@@ -67,6 +67,7 @@ class World:
         self.web = Web(self.function, self.trace, self.history, self.rng("web"))
         self.settings = self._settings()
         self._machines = self.rng("machines")
+        self._is_over = False  # the schedule is; what follows only looks
         self._actions: list[asyncio.Task[Any]] = []
         self.violation: BrokenPromise | None = None
         self.people = [Person(f"u{number}", False, self.web) for number in range(deployment.users)]
@@ -195,7 +196,7 @@ class World:
             Window(window.begins_s, min(window.ends_s, self.loop.time()), window.rates)
             for window in self.weather.windows
         ]
-        self.web.breaks = 0.0
+        self.web.breaks, self._is_over = 0.0, True
         for sandbox in self.function.living:
             sandbox.machine.steps_left = None
         self.trace.add("calm")
@@ -280,19 +281,12 @@ class World:
                     self._say(rng.choice(idle), rng)
             case "twice":
                 idle = [tab for tab in person.tabs if not tab.is_busy]
-                if len(idle) > 1:  # two tabs of one thread, at once
-                    idle[1].thread_id = idle[0].thread_id
+                if len(idle) > 1:
                     self._say(idle[0], rng, new=False)
-                    self.loop.call_later(
-                        rng.choice((0.0, 0.002, 0.2, 1.0)),
-                        self._say_later,
-                        idle[1],
-                        rng.getrandbits(32),
-                        context=self.loop.world,
-                    )
+                    self._say_beside(idle[0], rng)
             case "retry":
                 if not tab.is_busy and tab.thread_id is not None and tab.newest_message is not None:
-                    self._ask(tab, "retry", tab.thread_id, "", rng)
+                    self._ask(tab, "retry", tab.thread_id, "")
             case "stop":
                 busy = [tab for tab in person.tabs if tab.is_busy]
                 if busy:
@@ -308,19 +302,51 @@ class World:
             case "list":
                 self.act(tab.name, tab.call("threads.list", limit=3, order="desc"))
 
-    def _say_later(self, tab: Tab, pick: int) -> None:
-        if not tab.is_busy:
-            self._say(tab, random.Random(pick), new=False)
+    def _say_beside(self, tab: Tab, rng: random.Random) -> None:
+        """Another tab of the person shows the same thread, and says something."""
+        others = [other for other in tab.person.tabs if not other.is_busy and other is not tab]
+        if others and tab.thread_id is not None:
+            others[0].thread_id = tab.thread_id
+            self._say(others[0], rng, new=False, has_sequel=False)
 
-    def _say(self, tab: Tab, rng: random.Random, *, new: bool | None = None) -> None:
+    def _sequel(self, kind: str, tab: Tab, pick: int) -> None:
+        """What happens soon after a message."""
+        if self._is_over:
+            return
+        rng = random.Random(pick)
+        self.trace.add("sequel", kind, tab.name)
+        match kind:
+            case "stop":
+                self.act(tab.name, tab.stop())
+            case "delete":
+                self.act(tab.name, tab.delete())
+            case "rename":
+                self.act(tab.name, tab.rename(f"{tab.person.mark} title {pick % 65536}"))
+            case "reload":
+                self.act(tab.name, tab.reload())
+            case "leave":
+                tab.abandon()
+            case "second":
+                self._say_beside(tab, rng)
+            case "kill" if not self.deployment.is_calm:
+                if busy := [sandbox for sandbox in self.function.living if sandbox.is_taken]:
+                    busy[-1].machine.steps_left = rng.choice((0, 1, 5, 20, 60))
+            case "faults" if not self.deployment.is_calm:
+                now_s = self.loop.time()
+                self.weather.windows.append(Window(now_s, now_s + rng.choice((0.05, 0.5, 3.0)), fault_rates(rng)))
+
+    def _say(self, tab: Tab, rng: random.Random, *, new: bool | None = None, has_sequel: bool = True) -> None:
         is_new = tab.thread_id is None or (rng.random() < 0.3 if new is None else new)
         others = [other.thread_id for other in tab.person.tabs if other.thread_id]
         if is_new and others and rng.random() < 0.5:
             tab.thread_id, is_new = rng.choice(others), False
         kind = rng.choice(("", "", "", model.SLOW_TOOL, model.LONG, "x" * rng.choice((10, 3000))))
-        self._ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, kind, rng)
+        self._ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, kind)
+        if has_sequel and rng.random() < 0.6:
+            sequel, soon_s = rng.choice(SEQUELS), rng.choice(SOON_S)
+            self.loop.call_later(soon_s, self._sequel, sequel, tab, rng.getrandbits(32), context=self.loop.world)
 
-    def _ask(self, tab: Tab, kind: Any, thread_id: str | None, more: str, rng: random.Random) -> None:
+    def _ask(self, tab: Tab, kind: Any, thread_id: str | None, more: str) -> None:
         number = len(self.history.sends)
         text = f"{tab.person.mark} ~m{number}~ {more}".strip()
         send = Send(number, tab.person.name, kind, thread_id, text, not tab.is_old, SOURCES.now_ns)
