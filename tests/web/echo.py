@@ -19,6 +19,7 @@ from lambda_src.composition.app import Parts
 from lambda_src.context import User
 from lambda_src.errors import AuthError
 from lambda_src.models.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
+from lambda_src.models.transcription import Transcript
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
@@ -106,9 +107,9 @@ async def person(authorization: str | None) -> User:
     return User(id=str(claims["sub"]), operates=OperatorRoles(OperatorSettings()).of_backend(claims))
 
 
-async def transcribe(_: AudioInput) -> str:
+async def transcribe(_: AudioInput) -> Transcript:
     """The same words for every recording."""
-    return "answer my question.\n"
+    return Transcript("answer my question.\n")
 
 
 def build_agent() -> Agent[Any]:
