@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     become_local(os.environ)
     if options.showcase:
         os.environ[SHOWCASE] = "1"  # the function inherits it
-    os.environ[ORIGINS] = " ".join(options.origin)
+    origins = (*options.origin, *(switches.cors.allow_origins if switches.cors else ()))
+    os.environ[ORIGINS] = " ".join(origins)
     try:
         settings = local_settings({**os.environ, **NAMES})
         with listening(options.port) as listener:
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     data=options.data,
                     settings=settings,
                     switches=replace(switches, cors=switches.cors or laptop(options.origin)),
-                    origins=(*options.origin, *(switches.cors.allow_origins if switches.cors else ())),
+                    origins=origins,
                     env={**of_the_stage(ROOT / "cdk.json", os.environ), **inherited(os.environ, more=options.env)},
                     log=sys.stdout if options.raw_log else Readable(sys.stdout),
                 )

@@ -33,6 +33,8 @@ ENV = {
     "CHAT_STORE": "memory",
     "CHAT_AUTH_ISSUER": "https://issuer.test/",
     "CHAT_AUTH_AUDIENCE": "chat",
+    "CHAT_CORS_ORIGINS": PAGE,
+    "CHAT_CORS_AT_URL": "true",
 }
 
 pytestmark = pytest.mark.xdist_group("cors check")  # one function serves all fronts
@@ -78,6 +80,7 @@ async def test_correct_settings_pass_every_check_and_leave_no_thread_behind(chat
     )
     states = {check: row.state for check, row in rows.items()}
     assert states.pop("domain") == "look"
+    assert states.pop("embed") in ("ok", "left out")  # without a built page, it is left out
     assert list(states) == ["chat", "preflight", "token", "answer", "streaming"]
     assert set(states.values()) == {"ok"}, rows
 
@@ -138,6 +141,27 @@ async def test_a_buffered_answer_is_detected() -> None:
 )  # fmt: skip
 def test_streaming_is_judged_by_the_pieces_that_arrive(pieces: list[bytes], state: str) -> None:
     assert cors_check.streamed(pieces).state == state
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "state"),
+    [
+        (200, f"default-src 'none'; frame-ancestors 'self' https://other.example {PAGE}", "ok"),
+        (200, "frame-ancestors 'none'", "wrong"),
+        (200, "frame-ancestors 'self' https://www.example.com:8443", "wrong"),
+        (200, "default-src 'none'", "wrong"),
+        (404, "", "left out"),
+    ],
+)
+def test_embedding_is_judged_by_the_policy_of_the_page(status: int, policy: str, state: str) -> None:
+    row = cors_check.embedded(status, {"content-security-policy": policy}, PAGE)
+    assert (row.check, row.state) == ("embed", state)
+    assert bool(row.todo) is (state == "wrong")
+
+
+def test_every_local_port_may_embed_the_chat_of_make_dev() -> None:
+    policy = {"content-security-policy": "frame-ancestors 'self' http://localhost:*"}
+    assert cors_check.embedded(200, policy, "http://localhost:5173").state == "ok"
 
 
 def test_cors_headers_from_two_layers_are_detected() -> None:

@@ -1,9 +1,10 @@
-"""`chat doctor --origin URL`: can a page of that origin use the chat? CORS, token, streaming; and what to do about it.
+"""`chat doctor --origin URL`: can a page of that origin use the chat? CORS, token, streaming, embedding; what to do.
 
 Asks as a browser would, and judges as one: the judges are pure. One message is sent, and its thread deleted.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -77,6 +78,9 @@ async def _rows(endpoint: Endpoint, origin: str) -> AsyncIterator[Row]:
         yield await _streaming(endpoint)
     else:
         yield Row("streaming", "left out", "nobody may talk without a token")
+    if not same:
+        page = await endpoint.raw("GET", "/")
+        yield embedded(page.status_code, page.headers, origin)
     yield listed(origin)
 
 
@@ -126,6 +130,20 @@ def streamed(pieces: Iterable[bytes]) -> Row:
                    "Something between here and the function holds the answer back: a proxy that buffers or compresses, "
                    "a function URL whose invoke mode is not RESPONSE_STREAM.")  # fmt: skip
     return Row("streaming", "ok", summary)
+
+
+def embedded(status: int, headers: Mapping[str, str], origin: str) -> Row:
+    """Whether a browser shows the chat's page in a frame of that origin: docs/how-to/embed.md."""
+    if status != 200:
+        return Row("embed", "left out", "this chat serves no page")
+    directives = [part.split() for part in headers.get("content-security-policy", "").split(";") if part.strip()]
+    sites = next((sites for name, *sites in directives if name == "frame-ancestors"), None)
+    if sites is None:
+        return Row("embed", "wrong", "the page does not say which sites may embed it",
+                   "Something between here and the function removes content-security-policy: let it pass.")  # fmt: skip
+    if not {origin, re.sub(r":\d+$", ":*", origin)} & set(sites):
+        return Row("embed", "wrong", f"{origin} may not embed the chat", _allow(origin))
+    return Row("embed", "ok", f"{origin} may embed the chat with embed.js")
 
 
 def listed(origin: str) -> Row:
