@@ -186,7 +186,7 @@ def _calls(tasks: Iterable[Any], redacted: Callable[[str], str]) -> Iterator[dic
 
 def _arguments(text: str) -> dict[str, Any]:
     """The arguments in lines of a name and a JSON value. A value that was cut or hidden is left out."""
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for line in text.splitlines():
         name, separator, value = line.partition(": ")
         try:

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 from urllib.parse import urlsplit
 
 from agents import Agent, AgentBase, Handoff, RunContextWrapper, Tool
@@ -294,7 +294,7 @@ def _handoff_name(source: AgentBase[Any], target: AgentBase[Any]) -> str:
     return Handoff.default_tool_name(target)
 
 
-def _is_link(url: object) -> bool:
+def _is_link(url: object) -> TypeGuard[str]:
     """Whether it is the URL of a page, without a secret."""
     return isinstance(url, str) and len(url) <= URL_CHARS and bool(WEB_PAGE.fullmatch(url)) and safe(url) == url
 

@@ -198,12 +198,14 @@ async def test_the_assistants_folder_is_not_loaded_for_the_default_assistant() -
     assert (await Chat(app)("threads.create", input=message("hi"))).status == 200
 
 
+WRONG_TITLES: list[Any] = [[], "look", None]
+WRONG_TITLE: list[Any] = ["", "  ", 7, None, "x" * 81]
 WRONG: list[tuple[Any, str]] = [
     ([], "must be a dict"), ({"": build("a")}, "must be a dict"), ({"sales": Assistant(build("a"))}, 'entry ""'),
     ({"": Assistant(build("a"), models=["x"])}, "CHAT_MODELS"),
-    *[({"": Assistant(build("a"), tool_titles=titles)}, "tool_titles must") for titles in ([], "look", None)],
+    *[({"": Assistant(build("a"), tool_titles=titles)}, "tool_titles must") for titles in WRONG_TITLES],
     *[({"": Assistant(build("a"), tool_titles={"look": title})}, "the title of 'look' in tool_titles must be a text")
-      for title in ("", "  ", 7, None, "x" * 81)],
+      for title in WRONG_TITLE],
     *[({"": Assistant(build("a")), name: Assistant(build("b"))}, "take up to 31")
       for name in ("Sales", "1st", "a b", "a.b", "x" * 32, 7, *TAKEN)],
 ]  # fmt: skip

@@ -134,7 +134,7 @@ def sentences_of(node: ast.AST) -> Iterator[str]:
         case ast.Expr(value=ast.Constant()) | ast.Assert():
             return  # a docstring
         case ast.Call() if called_name(node) == "Sentence":
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
+            yield from (str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
         case ast.Call() if called_name(node) == "NoticeEvent":
             yield from (str(word.value.value) for word in node.keywords
                         if word.arg in ("title", "message") and isinstance(word.value, ast.Constant))  # fmt: skip

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agents import Agent, RunConfig, function_tool
@@ -89,7 +89,7 @@ class Stage:
     def process(self) -> tuple[Chat, Mortal]:
         """A new process."""
         client = Mortal(self.engine)
-        store = Local(engine=client).store()
+        store = Local(engine=cast(Engine, client)).store()
         parts = Parts(
             authenticate=known_by_name,
             build_agent=lambda: Agent[Any](name="Test", model=MODEL, tools=[look_up]),

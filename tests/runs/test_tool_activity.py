@@ -13,6 +13,7 @@ from agents import (
     OutputGuardrail,
     RunContextWrapper,
     StopAtTools,
+    Tool,
     function_tool,
 )
 from agents.testing import ScriptedModel, assistant_message, function_call
@@ -83,7 +84,7 @@ def count(call_id: str) -> Any:
 
 COUNT = count("c2")
 SAYS = [assistant_message("It is shipped.")]
-TOOLS = [lookup_order, count_socks, work, ask_page, refund, explode]
+TOOLS: list[Tool] = [lookup_order, count_socks, work, ask_page, refund, explode]
 
 
 @pytest.fixture
@@ -247,7 +248,8 @@ async def test_a_guardrail_removes_the_activity_too(full_app: FullApp, guardrail
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
     kind: Callable[..., Any] = {"input_guardrails": InputGuardrail, "output_guardrails": OutputGuardrail}[guardrail]
-    agent = Agent[Any](name="Test", tools=TOOLS, **{guardrail: [kind(guardrail_function=trip)]})
+    agent = Agent[Any](name="Test", tools=TOOLS)
+    setattr(agent, guardrail, [kind(guardrail_function=trip)])
     answer = await answered(full_app, [COUNT], SAYS, agent=agent)
     assert answer.of("error")
     assert not [item for item in await reloaded(full_app, answer) if item["type"] == "workflow"]

@@ -238,7 +238,7 @@ def subscribed(sns: Any, sqs: Any) -> tuple[str, Callable[[], list[dict[str, Any
 
 async def test_an_event_reaches_the_subscribers_of_the_topic() -> None:
     with moto_aws():
-        key = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "y"}
+        key: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "y"}
         sns, sqs = boto3.client("sns", **key), boto3.client("sqs", **key)
         topic, arrived = subscribed(sns, sqs)
         matter = Matter("handoff", "", "ada", "thr_1", START)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from chatkit.types import AssistantMessageItem
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store import bounds
@@ -96,6 +97,7 @@ async def test_a_process_that_must_end_writes_its_journal_first() -> None:
     await time.advance(1)
     events = await journal.read(rows.ledger, THREAD, reader.stream.turn_id, ANN)
     (item,) = partial_answer.unfinished(events)
+    assert isinstance(item, AssistantMessageItem)
     assert item.content[0].text == "never journaled before"
     ending.cancel()
 

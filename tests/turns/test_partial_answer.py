@@ -1,11 +1,13 @@
 """Partial answers: the unfinished messages in a turn's journaled events, wherever the events end."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageItem,
+    ThreadItem,
     ThreadItemAddedEvent,
     ThreadItemDoneEvent,
     ThreadItemRemovedEvent,
@@ -38,8 +40,13 @@ def finished(item_id: str) -> bytes:
     return sse({"type": "thread.item.done", "item": item | {"content": [{"type": "output_text", "text": "all"}]}})
 
 
-def texts(items: list[AssistantMessageItem]) -> list[str]:
-    return ["".join(part.text for part in item.content) for item in items]
+def message_of(item: ThreadItem) -> AssistantMessageItem:
+    assert isinstance(item, AssistantMessageItem)
+    return item
+
+
+def texts(items: Sequence[ThreadItem]) -> list[str]:
+    return ["".join(part.text for part in message_of(item).content) for item in items]
 
 
 def test_the_text_is_the_sum_of_the_deltas() -> None:
@@ -72,9 +79,10 @@ def test_parts_annotations_and_other_events_are_applied_as_in_chatkit() -> None:
     ]
     events = [sse({"type": "thread.item.updated", "item_id": "msg_1", "update": update}) for update in updates]
     (item,) = unfinished([sse({"type": "stream_options"}), added("msg_1"), *events])
-    assert [part.text for part in item.content] == ["first", "second"]
-    assert len(item.content[1].annotations) == 1
-    assert isinstance(item.content[0], AssistantMessageContent)
+    content = message_of(item).content
+    assert [part.text for part in content] == ["first", "second"]
+    assert len(content[1].annotations) == 1
+    assert isinstance(content[0], AssistantMessageContent)
 
 
 @given(st.lists(st.text(max_size=20), max_size=20), st.integers(0, 10_000))

@@ -89,7 +89,7 @@ def test_the_chosen_tool_is_sent_with_one_message(shop: ChatPage) -> None:
     expect(picker.get_by_role("option")).to_have_text(["Any tool", "Pay", "Look it up"])
     picker.select_option("Pay")
     sent: list[dict[str, Any]] = []
-    shop.page.on("request", lambda request: sent.append(request.post_data_json) if request.post_data else None)
+    shop.page.on("request", lambda request: sent.extend([request.post_data_json] if request.post_data else []))
     for words in ("hello", "again"):
         shop.ask(words)
     options = [body["params"]["input"]["inference_options"] for body in sent if "input" in body.get("params", {})]
