@@ -5,16 +5,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from infra.bundle import toolchain
 from tests.web.chatkit_cdn import with_cdn
-from tests.web.conftest import GUESTS, served_in_process
+from tests.web.conftest import GUESTS, HOSTED, served_in_process, token_of
 from tests.web.embedding import TAG, Bubble, Site, site
 from tests.web.examples import ROOT, VITE, run
 from tests.web.test_access import serious
 from tests.web.test_brand import ACCENT
+from tests.web.test_people import Desk
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -214,6 +216,32 @@ def test_an_answer_that_ends_after_the_page_was_left_is_unread_on_the_next_one(
     bubble.call("ChatEmbed.close()")
     bubble.page.goto(shop.show(stage, path="/next"))
     expect(bubble.badge).to_have_text("1")
+
+
+def test_a_persons_answer_is_unread_while_the_chat_is_closed(tab: Page, shop: Site) -> None:
+    env = HOSTED | {"CHAT_OPERATORS": "{}", "CHAT_CORS_ORIGINS": shop.origin}
+    with served_in_process(env) as url:
+        tab.goto(shop.show(url))
+        bubble = Bubble(tab)
+        token = token_of()
+        bubble.call(f"ChatEmbed.identify('{token}')")
+        bubble.button.click()
+        bubble.chat.ask("hello")
+        bubble.chat.button("Talk to a person").click()
+        expect(bubble.frame.get_by_text("Waiting for a person.")).to_be_visible()
+        thread_id = str(bubble.call("JSON.parse(sessionStorage.getItem(Object.keys(sessionStorage)[0])).thread"))
+        bubble.call("ChatEmbed.close()")
+        headers = {"authorization": f"Bearer {token_of(role='operator')}"}
+        with httpx2.Client(base_url=f"{url}operator/", headers=headers) as client:
+            desk = Desk(client)
+            desk.do(thread_id, "take")
+            desk.do(thread_id, "messages", text="I am here.", author="Olga")
+            expect(bubble.badge).to_have_text("1")
+            tab.goto(shop.show(url, path="/next"))
+            bubble.call(f"ChatEmbed.identify('{token}')")
+            expect(bubble.frame.get_by_text("A person answers here.")).to_be_attached()
+            desk.do(thread_id, "messages", text="Still here.", author="Olga")
+            expect(bubble.badge).to_have_text("2")
 
 
 def test_a_theme_with_aggressive_styles_changes_nothing(tab: Page, shop: Site, stage: str) -> None:

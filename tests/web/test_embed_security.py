@@ -192,6 +192,18 @@ def test_another_user_of_the_site_sees_nothing_of_the_one_before(
     expect(bubble.chat.user_messages).to_have_count(0)
 
 
+def test_a_site_that_names_its_user_late_keeps_the_users_thread(
+    bubble: Bubble, shop: Site, stage: str, person: str
+) -> None:
+    bubble.call(f"ChatEmbed.identify('{token_of(person)}')")
+    bubble.button.click()
+    bubble.chat.ask("hello")
+    bubble.page.goto(shop.show(stage, path="/next"))
+    expect(bubble.frame.locator("chat-app .loading")).to_be_visible()
+    bubble.call(f"ChatEmbed.identify('{token_of(person)}')")
+    expect(bubble.chat.user_messages).to_have_text("hello")
+
+
 def test_users_who_are_not_signed_in_on_the_site_learn_that_they_must_be(tab: Page, shop: Site, person: str) -> None:
     with served_in_process(HOSTED | {"CHAT_CORS_ORIGINS": shop.origin}) as url:
         tab.goto(shop.show(url))

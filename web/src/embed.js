@@ -10,6 +10,7 @@
 import { allows } from "./origins.js";
 
 const GREETED_IN_MS = 20_000; // for the frame, on a slow phone; after that the panel links to the page
+const NAMED_IN_MS = 10_000; // for a site that has named a user before, so that the frame does not take them for gone
 const LABEL_CHARS = 40;
 const FULL_SCREEN = "(max-width: 480px), (max-height: 480px)"; // a phone, upright or not
 const ACCENT = "#0f6b5c"; // as in page.css
@@ -43,7 +44,7 @@ iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: nor
 class ChatEmbed extends EventTarget {
   #stage; // the URL of the stage, with a slash at its end
   #key; // of the state in sessionStorage
-  #state = { open: false, thread: null, answering: false, unread: 0 };
+  #state = { open: false, thread: null, answering: false, held: false, named: false, unread: 0 };
   #label;
   #host = element("chat-embed");
   #root;
@@ -54,6 +55,8 @@ class ChatEmbed extends EventTarget {
   #frame = null;
   #port = null;
   #identity = null; // a token, or a function that returns one
+  #declare; // called when the site first names its user, or nobody
+  #declared = new Promise((declare) => { this.#declare = declare; });
   #before = null; // the element that had the focus when the chat was opened
   #takesFocus = false;
   #late = 0;
@@ -71,7 +74,7 @@ class ChatEmbed extends EventTarget {
     addEventListener("message", (event) => this.#greet(event), { signal: this.#end.signal });
     this.#attach();
     if ((kept?.open ?? open) && !matchMedia(FULL_SCREEN).matches) this.#open();
-    else if (this.#state.answering) this.#load(); // the answer that was being written when the last page was left
+    else if (this.#state.answering || this.#state.held) this.#load(); // for the answer that was awaited on the last page
     this.#update({});
   }
 
@@ -110,6 +113,8 @@ class ChatEmbed extends EventTarget {
       throw new TypeError("ChatEmbed.identify takes a token, a function that returns one, or null.");
     }
     this.#identity = identity;
+    this.#declare();
+    this.#update({ named: identity !== null });
     this.#port?.postMessage({ type: "identity" });
   }
 
@@ -188,6 +193,8 @@ class ChatEmbed extends EventTarget {
       case "token": this.#sendToken(id, renew, this.#port); break;
       case "close": this.close(); break;
       case "thread": this.#update({ thread: id }); break;
+      case "held": this.#update({ held: value }); break;
+      case "answered": this.#update({ unread: this.unread + !this.isOpen }); break;
       case "answering":
         this.#update({ answering: value, unread: this.unread + (this.#state.answering && !value && !this.isOpen) });
         break;
@@ -195,6 +202,7 @@ class ChatEmbed extends EventTarget {
   }
 
   async #sendToken(id, renew, port) {
+    if (this.#state.named) await Promise.race([this.#declared, new Promise((late) => { setTimeout(late, NAMED_IN_MS); })]);
     const identity = this.#identity;
     const ask = async () => (typeof identity === "function" ? identity({ renew }) : renew ? null : identity);
     const token = await ask().catch((error) => console.warn("ChatEmbed: the function passed to identify() failed.", error));

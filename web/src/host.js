@@ -28,7 +28,7 @@ export class Host extends EventTarget {
   hasFocus = false; // whether the user has opened the chat, and not closed it since
   #port;
   #waiting = new Map(); // the requests for a token: id -> what takes it
-  #reported = null;
+  #reported = {};
 
   constructor(port) {
     super();
@@ -58,8 +58,16 @@ export class Host extends EventTarget {
   set thread(id) { this.#port.postMessage({ type: "thread", id }); }
 
   /** Whether an answer is being written. One that ends while the chat is closed is unread. */
-  set isAnswering(value) {
-    if (value !== this.#reported) this.#port.postMessage({ type: "answering", value });
-    this.#reported = value;
+  set isAnswering(value) { this.#report("answering", value); }
+
+  /** Whether the thread waits for a person or has one: answers may come at any time, also after the next page of the site. */
+  set isHeld(value) { this.#report("held", value); }
+
+  /** A person has answered. */
+  answered() { this.#port.postMessage({ type: "answered" }); }
+
+  #report(type, value) {
+    if (value !== this.#reported[type]) this.#port.postMessage({ type, value });
+    this.#reported[type] = value;
   }
 }

@@ -206,7 +206,12 @@ class ChatApp extends HTMLElement {
   #watch(now) {
     this.watched?.stop();
     if (!this.config.features.people) return;
-    const refresh = newsOf(this.api, now);
+    const news = newsOf(this.api, now);
+    const refresh = async () => {
+      const came = await news();
+      if (came) this.host?.answered();
+      return came;
+    };
     this.watched = watchHeld({ held: () => (now.id && !now.running ? this.api.held(now.id) : now.held), refresh, show: (held) => now.hold(held) });
   }
 
@@ -248,7 +253,7 @@ class ChatApp extends HTMLElement {
 
   #state() {
     const { now } = this;
-    if (this.host && !this.view.hasAttribute("aria-busy")) this.host.isAnswering = Boolean(now.running);
+    if (this.host && !this.view.hasAttribute("aria-busy")) Object.assign(this.host, { isAnswering: Boolean(now.running), isHeld: Boolean(now.held) });
     const { type = "active", reason } = now.thread?.status ?? {};
     this.heading.textContent = now.thread?.title || t("new_chat");
     document.title = now.thread?.title ? `${now.thread.title} · ${this.brand.title}` : this.brand.title;
