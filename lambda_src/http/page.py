@@ -24,7 +24,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lambda_src.languages import Language, Languages
+from lambda_src.languages import Language, Languages, Text
 from lambda_src.settings import MAX_IMAGE_BYTES, PageSettings, Settings
 
 WEB = Path(__file__).parents[1] / "web"
@@ -56,9 +56,9 @@ LOGO_HEADERS = {  # an SVG that is opened by itself could run scripts without th
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
-_HTML = b'<html lang="en">'  # as above, and so are the next three
-_TEXTS = {"title": "Chat", "loading": "Loading ...", "needs_javascript": "This chat needs JavaScript."}
-_EMBED_TEXTS = {"chat_not_loaded": "The chat did not load.", "open_in_tab": "Open it in a new tab"}  # of embed.js
+_HTML = b'<html lang="en">'  # as above
+_TEXTS = ("title", "loading", "needs_javascript")  # that the HTML has in English
+_EMBED_TEXTS = ("title", "chat_not_loaded", "open_in_tab")  # of embed.js
 _STAGE = b"({})"  # the last call in embed.js: web/build.mjs
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
 
@@ -99,11 +99,12 @@ class Page:
             built = (self.folder / "index.html").read_bytes()
         except FileNotFoundError:
             return None
-        texts = self._texts(language, _TEXTS)
+        texts = self._texts(language)
         html = built.replace(_HTML, f'<html lang="{language.code}" dir="{language.direction}">'.encode())
-        for key, english in _TEXTS.items():
-            html = html.replace(f">{english}<".encode(), f">{escape(texts[key])}<".encode())
-        of_language = {"language": language.code, "texts": dict(language.page), "languages": self.languages.names()}
+        for key in _TEXTS:
+            english = self.languages.english()[key]
+            html = html.replace(f">{english}<".encode(), f">{escape(str(texts[key]))}<".encode())
+        of_language = {"language": language.code, "texts": texts, "languages": self.languages.names()}
         config = json.dumps({**self.config, **of_language}, separators=(",", ":"), ensure_ascii=False)
         config = config.replace("<", "\\u003c")  # so that it ends no element
         html = html.replace(_CONFIG, _CONFIG.replace(b"{}", config.encode("utf-8", "replace")))
@@ -138,9 +139,9 @@ class Page:
         origins = self.config.get("embedded_by")
         return None if origins is None else tuple(origins)
 
-    def _texts(self, language: Language, english: Mapping[str, str]) -> dict[str, str]:
-        """The texts of these keys in the language. The title is the stage's own, if it has one."""
-        texts = {key: str(language.page.get(key, text)) for key, text in english.items()}
+    def _texts(self, language: Language) -> dict[str, Text]:
+        """The page's texts in the language. The title is the stage's own, if it has one."""
+        texts = self.languages.page_texts(language)
         title = self.config.get("page", {}).get("title")
         return texts | ({"title": title} if title else {})
 
@@ -148,9 +149,9 @@ class Page:
         """embed.js, which other sites load, with the stage's title, accent and origins; None if it was never built."""
         if (built := self._file(self.folder, "embed.js", CACHE_AN_HOUR | CROSS_ORIGIN)) is None:
             return None
-        brand = self.config.get("page", {})
+        brand, texts = self.config.get("page", {}), self._texts(language)
         stage = {
-            **self._texts(language, {"title": _TEXTS["title"], **_EMBED_TEXTS}),
+            **{key: texts[key] for key in _EMBED_TEXTS},
             "accent": brand.get("accent"),
             "origins": self.embedded_by or (),
         }
@@ -163,7 +164,7 @@ class Page:
         if code not in self.languages.codes:
             return None
         language = self.languages.get(code)
-        table = {"direction": language.direction, "texts": dict(language.page)}
+        table = {"direction": language.direction, "texts": self._texts(language)}
         return Served(json.dumps(table, ensure_ascii=False).encode(), "application/json", NO_CACHE | SAME_ORIGIN)
 
     def helper(self, name: str) -> Served | None:

@@ -52,7 +52,7 @@ def _no_texts() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language and its texts. `page` and `server` lack texts that are the same as in English."""
+    """One language and its own texts: `page` and `server` may lack some, which are English then."""
 
     code: str
     name: str
@@ -109,6 +109,7 @@ class Languages:
             raise SettingsError(faults)
         self.codes = tuple(offered) or ("en", *(code for code in sorted(self._files) if code != "en"))
         self._loaded: dict[str, Language] = {}
+        self._english: Mapping[str, Text] | None = None
 
     def get(self, code: str) -> Language:
         """The language with this code, which must be in `codes`."""
@@ -136,6 +137,16 @@ class Languages:
                 return code
         return next((code for lower, code in offered.items() if lower.split("-")[0] == parts[0]), None)
 
+    def page_texts(self, language: Language) -> dict[str, Text]:
+        """All texts of the page, in English where the language has none."""
+        return {**self.english(), **language.page}
+
+    def english(self) -> Mapping[str, Text]:
+        """The shipped English texts of the page, which are also in its HTML."""
+        if self._english is None:
+            self._english = json.loads((SHIPPED / "en.json").read_text(encoding="utf-8"))["page"]
+        return self._english
+
     def names(self) -> dict[str, str]:
         """The languages' own names by code."""
         return {code: self.get(code).name for code in self.codes}
@@ -145,7 +156,7 @@ def _merged(code: str, tables: Sequence[Mapping[str, Any]]) -> Language:
     page: dict[str, Text] = {}
     server: dict[str, str] = {}
     for number, table in enumerate(tables):
-        if code != "en" or number > 0:  # the shipped English is in the page and in the code
+        if code != "en" or number > 0:  # the shipped English is in `english` and in the code
             page |= table.get("page", {})
             server |= table.get("server", {})
     found = {name: table[name] for table in tables for name in ("name", "direction", "thousands") if name in table}

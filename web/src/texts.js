@@ -1,16 +1,14 @@
-// The page's own texts: t("send") in the language of the page. English is bundled; the server sends other tables.
-import { page as english } from "../../lambda_src/languages/en.json";
+// The page's own texts: t("send") in the language of the page. The server sends the table inside the page.
 
 const CHOICE = "chat.language"; // the user's choice, which localStorage keeps
 
-let [language, texts, plural] = ["en", english, new Intl.PluralRules("en")];
+let [language, texts, plural] = ["en", {}, new Intl.PluralRules("en")];
 
 /** The language of the page, such as "de". */
 export const currentLanguage = () => language;
 
 /**
- * Use the language that the server chose, or another one that the user chose earlier.
- * `texts` are those that differ from the bundled English.
+ * Use the language that the server chose, or another one that the user chose earlier, for which this waits.
  */
 export async function useLanguage({ language: served, texts: given, languages }) {
   const asked = new URLSearchParams(location.search).get("lang") ?? "";
@@ -24,7 +22,7 @@ export async function useLanguage({ language: served, texts: given, languages })
 }
 
 function use(name, direction, given) {
-  [language, texts, plural] = [name, { ...english, ...given }, new Intl.PluralRules(name)];
+  [language, texts, plural] = [name, given, new Intl.PluralRules(name)];
   Object.assign(document.documentElement, { lang: name, dir: direction });
 }
 
