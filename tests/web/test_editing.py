@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.web.chat_page import ChatPage, assistant, json_response, stream_of
+from tests.web.test_access import serious
 from tests.web.test_attachments import NOTES, PICTURE, attach
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -152,3 +153,22 @@ def test_an_edit_names_the_message_and_keeps_its_quote_and_model(echo: ChatPage)
         "metadata": {"edited_item_id": "msg_1"},
     }  # fmt: skip
     expect(echo.page.locator("blockquote.quoted")).to_have_text(re.compile("sky"))
+
+
+@pytest.mark.parametrize("colors", ["light", "dark"])
+def test_the_editor_and_long_file_names_fit_a_phone_and_axe_reports_nothing_serious(
+    echo: ChatPage, colors: str
+) -> None:
+    echo.page.emulate_media(color_scheme="dark" if colors == "dark" else "light")
+    echo.page.set_viewport_size({"width": 390, "height": 800})
+    file = {"id": "a", "type": "file", "name": f"{'a plan ' * 12}.pdf", "mime_type": "application/pdf", "size": 9_000}
+    words = [{"type": "input_text", "text": "Look at this " * 20}]
+    echo.show_thread([{"id": "m", "type": "user_message", "content": words, "attachments": [file]}, assistant("Yes.")])
+    echo.button(EDIT).click()
+    expect(echo.page.get_by_label(BOX)).to_be_focused()
+    for part in (".chip.file", ".editor", ".editor textarea"):
+        box = echo.page.locator(part).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert serious(echo.page) == []

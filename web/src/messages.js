@@ -129,10 +129,10 @@ export class ChatMessages extends HTMLElement {
   }
 
   #attachment(file) {
-    const open = { type: "button", "aria-label": t("open_file", file), title: file.name, onclick: () => this.#openFile(file) };
-    if (file.type === "image" && file.preview_url) return h("button.shot", open, h("img", { src: file.preview_url, alt: file.name }));
+    const opening = (name) => ({ type: "button", "aria-label": t("open_file", { name }), title: file.name, onclick: () => this.#openFile(file) });
+    if (file.type === "image" && file.preview_url) return h("button.shot", opening(file.name), h("img", { src: file.preview_url, alt: file.name }));
     const details = [file.mime_type === "text/plain" ? t("text_file") : KINDS[file.mime_type], file.size && fileSize(file.size)].filter(Boolean).join(" · ");
-    return h("button.chip.file", open, icon("document"), h("span", {}, file.name), h("span.detail", {}, details));
+    return h("button.chip.file", opening(`${file.name} ${details}`), icon("document"), h("span", {}, file.name), " ", h("span.detail", {}, details));
   }
 
   /** Open an attached file in a tab, by a URL that is signed now. */
