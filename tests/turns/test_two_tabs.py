@@ -96,7 +96,7 @@ async def test_a_tool_result_sent_twice_at_once_is_one_run_with_two_equal_stream
     assert first.status == second.status == 200
     assert first.body == second.body
     assert tabs.model.calls == before + 1
-    assert await tabs.kinds(thread_id) == ["user_message", "client_tool_call", "assistant_message"]
+    assert await tabs.kinds(thread_id) == ["user_message", "workflow", "client_tool_call", "assistant_message"]
 
 
 @pytest.mark.parametrize("operation", ["threads.add_client_tool_output", "threads.add_structured_input"])
@@ -150,7 +150,7 @@ async def test_a_form_answered_twice_at_once_is_one_run_with_two_equal_streams(t
     )
     assert first.body == second.body
     assert tabs.model.calls == before + 1
-    assert await tabs.kinds(thread_id) == ["user_message", "structured_input", "assistant_message"]
+    assert await tabs.kinds(thread_id) == ["user_message", "workflow", "structured_input", "assistant_message"]
 
 
 async def test_a_message_in_another_tab_skips_the_pending_tool_call(tabs: Tabs) -> None:
