@@ -27,8 +27,9 @@ PLACE = "TODO: words that a right answer contains"
 NO_ANSWER = "(no answer)"
 MOST_ITEMS = 40  # before the rated answer: as many as the model is sent by default
 EMAIL_OR_NUMBER = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.[^\W\d_]+|\d{2,}")
-ARGUMENTS, RESULT = "Arguments", "Result"  # labels of lambda_src/runs/tool_details.py, in front of a fenced block
-BLOCK = re.compile(rf"(?:^|\n\n)({ARGUMENTS}|{RESULT})\n\n(`{{3,}})\n(.*?)\n\2(?=\n\n|$)", re.DOTALL)
+# A label in the user's language and a fenced block, as lambda_src/runs/tool_details.py writes them: the arguments of a
+# tool call, then its result.
+BLOCK = re.compile(r"(?:^|\n\n)[^\n]+\n\n(`{3,})\n(.*?)\n\1(?=\n\n|$)", re.DOTALL)
 
 
 class Feedback(StrEnum):
@@ -178,10 +179,10 @@ class _Turn:
 def _calls(tasks: Iterable[Any], redacted: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     """The tool calls of an activity that is stored in full, by the titles of the tools."""
     for task in tasks:
-        blocks = {label: text for label, _, text in BLOCK.findall(getattr(task, "content", None) or "")}
+        blocks = [redacted(text) for _, text in BLOCK.findall(getattr(task, "content", None) or "")]
         if task.type == "custom" and task.title and blocks:
-            step = {"calls": task.title, "arguments": _arguments(redacted(blocks.get(ARGUMENTS, "")))}
-            yield step | ({"returns": redacted(blocks[RESULT])} if RESULT in blocks else {})
+            step = {"calls": task.title, "arguments": _arguments(blocks[0])}
+            yield step | ({"returns": blocks[1]} if len(blocks) > 1 else {})
 
 
 def _arguments(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rich.markup import escape
 from lambda_src.cli.secrets.local import variable_of
 from lambda_src.cli.stage import read_stage
 from lambda_src.dev.admission import Admission
-from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
+from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep, tick
 from lambda_src.dev.banner import banner, shown
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.flags import add_flags, switches_from
@@ -134,7 +134,12 @@ async def serve(
             switches=switches,
             output=log,
         ) as emulator,
-        going_on(reload_on_save(emulator, say), sweep(emulator, say), say=say),
+        going_on(
+            reload_on_save(emulator, say),
+            sweep(emulator, say),
+            *([tick(emulator, say)] if settings.operators is not None else []),
+            say=say,
+        ),
     ):
         console.print(banner(emulator.url, data, settings, os.environ))
         await stop.wait()

@@ -1,4 +1,4 @@
-"""Background tasks of `make dev`: reload saved code, and run the sweep that finishes deletes."""
+"""Background tasks of `make dev`: reload saved code, and send the events of the stage's schedules."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -12,6 +12,7 @@ from lambda_src.dev.broken import ROOT, one_line
 from lambda_src.dev.emulator import Emulator
 
 SWEEP_EVERY_S = 600.0  # a stage sweeps every hour, but a session on a laptop is often shorter
+CLOCK_EVERY_S = 60.0  # as in a stage with operators
 AGENT = ROOT / "lambda_src" / "agent"
 
 Say = Callable[[str], None]
@@ -58,8 +59,16 @@ def say_what_is_broken(files: Iterable[Path], say: Say) -> None:
 
 
 async def sweep(emulator: Emulator, say: Say, *, sleep: Sleep = asyncio.sleep) -> None:
-    """Send the event of the stage's schedule every SWEEP_EVERY_S seconds."""
+    """Send the event of the hourly schedule every SWEEP_EVERY_S seconds."""
     while True:
         await sleep(SWEEP_EVERY_S)
         if (report := (await emulator.invoke({"chat": "sweep"})).report) is not None:
             say(f"The sweep failed: {report.message}")
+
+
+async def tick(emulator: Emulator, say: Say, *, sleep: Sleep = asyncio.sleep) -> None:
+    """Send the event of the operators' clock every CLOCK_EVERY_S seconds."""
+    while True:
+        await sleep(CLOCK_EVERY_S)
+        if (report := (await emulator.invoke({"chat": "clock"})).report) is not None:
+            say(f"The operators' clock failed: {report.message}")

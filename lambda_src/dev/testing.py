@@ -214,6 +214,7 @@ class AgentChat:
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         first = build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
         self._tool_names = [tool.name for agent in agents_of(first) for tool in agent.tools]
+        self._tool_titles: Mapping[str, str] = getattr(first, assistants.TOOL_TITLES, {})
         dispatcher = AgentDispatcher(
             lambda: self._with_recorded(build_agent()), build_run_config=lambda: run_config, build_actions=build_actions
         )
@@ -250,10 +251,13 @@ class AgentChat:
         )
 
     def tool_named(self, name: str) -> str:
-        """The name of the tool that has this name or this title ("Look up order" for `look_up_order`); else `name`."""
+        """The name of the tool that has this name or this title, its own or "Look up order" for `look_up_order`; else
+        `name`.
+        """
         if name in self._tool_names:
             return name
-        return next((tool for tool in self._tool_names if title_of(tool) == name), name)
+        named = (tool for tool in self._tool_names if name in (self._tool_titles.get(tool), title_of(tool)))
+        return next(named, name)
 
     def _with_recorded(self, agent: Agent[Any]) -> Agent[Any]:
         """The agent with tools that return what is recorded for them, as long as there is something."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from agents import Agent, RunConfig, function_tool
-from agents.testing import ScriptedModel, assistant_message
+from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.types import AssistantMessageContent, AssistantMessageItem, CustomTask, ThreadItem, Workflow, WorkflowItem
 from typer.testing import CliRunner, Result
 
@@ -19,6 +19,8 @@ from lambda_src.composition.app import Parts, build_app
 from lambda_src.dev.evals.__main__ import main
 from lambda_src.dev.store_contract.samples import message_of
 from lambda_src.dev.testing import AgentChat
+from lambda_src.runs import assistants
+from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.dynamodb import DynamoDBStore
@@ -33,6 +35,12 @@ Run = Callable[..., Result]
 def find_order(order: int) -> str:
     """Find an order."""
     raise AssertionError("a recorded tool does not run")
+
+
+@function_tool(name_override="find_order")
+def real_find_order(order: int) -> str:
+    """Find an order."""
+    return f"order {order} was sent on Monday"
 
 
 def shop_chat(model: RunConfig | None = None, assistant: str = "") -> AgentChat:
@@ -53,14 +61,15 @@ def chat_cases(aws: Aws, tmp_path: Path) -> Run:
     """Runs the command on a table where a user gave one answer a thumbs-down and another one a thumbs-up."""
     name = aws.table()
     store = DynamoDBStore(aws.dynamodb, name)
-    model = ScriptedModel([[assistant_message("Which order?")], [assistant_message(BAD)]])
+    call = function_call("find_order", json.dumps({"order": 4711}), call_id="c1")
+    model = ScriptedModel([[assistant_message("Which order?")], [call], [assistant_message(BAD)]])
     parts = Parts(
         authenticate=known_by_name,
-        build_agent=lambda: Agent[Any](name="Shop"),
+        build_agent=lambda: Agent[Any](name="Shop", tools=[real_find_order]),
         build_actions=Actions,
         build_run_config=lambda: RunConfig(model=model, tracing_disabled=True),
     )
-    ann = Chat(build_app(Settings(table=name), store, store.ledger, parts))
+    ann = Chat(build_app(Settings(table=name, tool_activity="full"), store, store.ledger, parts))
 
     async def fill() -> None:
         first = await ann("threads.create", input=message("Where is my order?"))
@@ -93,6 +102,8 @@ def test_an_answer_with_a_thumbs_down_becomes_a_case_that_fails_until_a_person_c
     assert case["say"] == ["Where is my order?", "1000, for person1@example.com"]
     assert case["lacks"] == ["Order 1000 was sent to person1@example.com on Monday."]
     assert case["contains"] == [PLACE]
+    call = {"calls": "Find order", "arguments": {"order": 1000}, "returns": "order 1000 was sent on Monday"}
+    assert case["script"][1] == call
     assert main([str(tmp_path / "made" / "cases.jsonl")], new_chat=shop_chat) == 1
     assert "was sent to person1@example.com on Monday.” is in" in capsys.readouterr().out
 
@@ -135,7 +146,9 @@ def activity_of(*contents: str) -> WorkflowItem:
     return WorkflowItem(id="wf_1", thread_id="thr_1", created_at=datetime.now(UTC), workflow=workflow)
 
 
-STORED = 'Arguments\n\n```\norder: 4711\nnote: "for ann"\nkey: [hidden]\n```\n\nResult\n\n````\nsent: ```today```\n````'
+STORED = (
+    'Argumente\n\n```\norder: 4711\nnote: "for ann"\nkey: [hidden]\n```\n\nErgebnis\n\n````\nsent: ```today```\n````'
+)
 
 
 def test_stored_tool_calls_are_steps_of_the_script_with_their_results() -> None:
@@ -156,6 +169,16 @@ def test_a_recorded_tool_does_not_run_and_is_known_by_its_title(
     file = tmp_path / "cases.jsonl"
     file.write_text(json.dumps(case))
     assert main([str(file)], new_chat=shop_chat) == 0, capsys.readouterr().out
+
+
+def test_a_recorded_tool_is_known_by_a_title_of_its_assistant(monkeypatch: pytest.MonkeyPatch) -> None:
+    titled = Assistant(lambda: Agent[Any](name="Shop", tools=[find_order]), tool_titles={"find_order": "Looking"})
+    monkeypatch.setattr(assistants, "shipped", lambda: {"": titled})
+    chat = AgentChat.at("")
+    assert [chat.tool_named(name) for name in ("Looking", "Find order", "find_order", "other")] == [
+        *["find_order"] * 3,
+        "other",
+    ]
 
 
 def test_an_item_that_answers_no_message_is_no_case() -> None:

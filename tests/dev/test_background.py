@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from lambda_src.dev.background import SWEEP_EVERY_S, going_on, say_what_is_broken, sweep
+from lambda_src.dev.background import CLOCK_EVERY_S, SWEEP_EVERY_S, going_on, say_what_is_broken, sweep, tick
 from lambda_src.dev.broken import ROOT, BrokenAgentError, one_line, reports_broken_agent
 from lambda_src.dev.emulator import Emulator
 from lambda_src.dev.emulator.delivery import Collected
@@ -77,7 +77,16 @@ class FakeEmulator:
         return collected
 
 
-async def test_a_sweep_runs_every_few_minutes_and_a_failure_is_printed() -> None:
+@pytest.mark.parametrize(
+    ("send", "every_s", "event", "failure"),
+    [
+        (sweep, SWEEP_EVERY_S, "sweep", "The sweep failed: no table"),
+        (tick, CLOCK_EVERY_S, "clock", "The operators' clock failed: no table"),
+    ],
+)
+async def test_a_schedule_sends_its_event_and_a_failure_is_printed(
+    send: Any, every_s: float, event: str, failure: str
+) -> None:
     emulator = FakeEmulator(None, ErrorReport("x", "x", "no table"), None)
     sleeps: list[float] = []
 
@@ -90,12 +99,12 @@ async def test_a_sweep_runs_every_few_minutes_and_a_failure_is_printed() -> None
         sleeps.append(seconds)
 
     printed: list[str] = []
-    task = asyncio.create_task(sweep(cast(Emulator, emulator), printed.append, sleep=sleep))
+    task = asyncio.create_task(send(cast(Emulator, emulator), printed.append, sleep=sleep))
     await third_sleep_over.wait()
     task.cancel()
-    assert sleeps == [SWEEP_EVERY_S] * 3
-    assert emulator.events == [{"chat": "sweep"}] * 3
-    assert printed == ["The sweep failed: no table"]
+    assert sleeps == [every_s] * 3
+    assert emulator.events == [{"chat": event}] * 3
+    assert printed == [failure]
 
 
 async def test_a_failing_background_task_is_reported_and_ends_without_stopping_the_rest() -> None:

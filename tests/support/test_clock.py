@@ -1,31 +1,37 @@
 """The operators' clock and events, on both inboxes: events arrive at least once, a waiting user gets one message."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import boto3
 import pytest
+from agents.testing import ScriptedModel, assistant_message
 from chatkit.types import AssistantMessageItem
 
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.errors import UnavailableError
+from lambda_src.settings import Settings
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.inbox import Inbox, Matter
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.support.clock import OperatorClock
 from lambda_src.support.events import AnnouncedInbox, EventTopic, EventType, body_of
-from tests.apps.support import SupportApp
+from tests.apps.support import OPERATORS, SupportApp
 from tests.store.dying import dying_after
+from tests.store.engine.wire import FAULTS, Wire, no_waiting
 from tests.store.local import SECOND, START, Local
-from tests.store.tables import moto_aws
+from tests.store.tables import Aws, moto_aws
 
 ADA = context_of("ada")
 WAIT_MINUTES = 5
 TEXT = "Nobody is available."
 TURN = "turn-0123456789abcdef"
+CANARY = "words-of-ann-3f9a"
 
 
 @dataclass
@@ -61,7 +67,9 @@ class Support:
         return AnnouncedInbox(self.store(local).ledger.inbox(), self.topic, wait_ms=WAIT_MINUTES * 60_000)
 
     def clock(self, local: Local | None = None) -> OperatorClock:
-        store = self.store(local)
+        return self.clock_on(self.store(local), local)
+
+    def clock_on(self, store: Any, local: Local | None = None) -> OperatorClock:
         return OperatorClock(
             store.ledger.inbox(),
             store,
@@ -285,3 +293,48 @@ async def test_a_user_whose_thread_returned_to_the_inbox_waits_anew() -> None:
         local.later(minutes * 60)
         await support.look()
         assert [text for text in await app.texts("ann", thread_id) if text == TEXT] == texts
+
+
+async def test_events_reach_the_topic_and_the_user_is_informed_whatever_fault_the_table_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with moto_aws():
+        clients = {fault: cast(Any, Aws().dynamodb) for fault in FAULTS}  # each has its own quota of retries
+        for fault, number in itertools.product(FAULTS, range(6)):  # a look that informs a user makes six requests
+            support = Support(Local(), Topic(is_down=True))
+            matter = await support.ask()
+            support.topic.is_down = False
+            support.local.later(WAIT_MINUTES * 60)
+            client = clients[fault]
+            wire = Wire(faults={number: fault}, engine=support.local.engine)
+            store = Local(engine=client, now=support.local.now).store(executor=ThreadPoolExecutor(1))
+            with no_waiting(wire, monkeypatch.setattr), wire.on(client):
+                await asyncio.gather(support.clock_on(store).look(stop=lambda: False), return_exceptions=True)
+            support.local.later(60)
+            await support.look()
+            assert await support.messages() == [TEXT], (fault, number)
+            ids = {body_of(event, matter)["id"] for event in ("handoff.requested", "handoff.unanswered")}
+            assert {event_id for _, event_id in support.topic.sent} == ids, (fault, number)
+
+
+async def test_the_composed_stage_publishes_ids_and_nothing_that_people_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with moto_aws():
+        key: dict[str, Any] = {"region_name": "us-east-1"}
+        topic, arrived = subscribed(boto3.client("sns", **key), boto3.client("sqs", **key))
+        settings = Settings(store="memory", operators=OPERATORS, events_topic=topic)
+        app = SupportApp(settings=settings, model=ScriptedModel([[assistant_message(CANARY)], ValueError(CANARY)]))
+        thread_id = await app.thread("ann", CANARY)
+        await app.say("ann", thread_id, CANARY)
+        items = (await app.chat("ann")("items.list", thread_id=thread_id)).json["data"]
+        answer = next(item["id"] for item in items if item["type"] == "assistant_message")
+        await app.chat("ann")("items.feedback", thread_id=thread_id, item_ids=[answer], kind="negative")
+        await app.ask("ann", thread_id)
+        published = arrived()
+    bodies = [json.loads(message["Message"]) for message in published]
+    assert sorted(body["type"] for body in bodies) == ["feedback.negative", "handoff.requested", "turn.failed"]
+    assert {(body["user"], body["thread"]) for body in bodies} == {("ann", thread_id)}
+    assert CANARY not in json.dumps(published)
