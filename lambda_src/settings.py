@@ -162,11 +162,15 @@ class PageSettings:
     title: str | None = None  # None: the language's own, as for the greeting and the disclaimer
     greeting: str | None = None
     prompts: tuple[Mapping[str, str], ...] = ()  # label and prompt
+    assistants: tuple[Mapping[str, Any], ...] = ()  # name, label, and what differs from the page
     accent: str | None = None  # #rrggbb
     logo: str | None = None  # a file in lambda_src/agent/
     disclaimer: str | None = None
     privacy_url: str | None = None
     languages: tuple[str, ...] = ()  # the first is for users who read none of them; empty: all
+
+
+_PAGE_ASSISTANT = {"name", "label", "greeting", "prompts", "models"}
 
 
 def _page(value: str) -> PageSettings:
@@ -180,24 +184,43 @@ def _page(value: str) -> PageSettings:
     for name, content in given.items():
         if name not in names:
             raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
-        if name not in ("prompts", "languages") and not isinstance(content, str):
+        if name not in ("prompts", "assistants", "languages") and not isinstance(content, str):
             raise ValueError(f"is wrong: {name} must be a text, and is {content!r}")
     prompts = given.get("prompts", [])
     if not isinstance(prompts, list) or not all(map(_is_prompt, prompts)):
         raise ValueError(f"is wrong: prompts must be a list of objects with label and prompt, and is {prompts!r}")
+    assistants = given.get("assistants", [])
+    if not isinstance(assistants, list) or not all(map(_is_page_assistant, assistants)):
+        raise ValueError(f"is wrong: assistants must be a list of objects with name and label, and is {assistants!r}")
     logo = given.get("logo", "logo.png")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(png|jpe?g|webp|svg)", logo):
         raise ValueError(f"is wrong: logo must be the name of a picture in lambda_src/agent/, and is {logo!r}")
     languages = given.get("languages", [])
     if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
         raise ValueError(f'is wrong: languages must be a list such as ["en", "de"], and is {languages!r}')
-    return PageSettings(**{**given, "prompts": tuple(prompts), "languages": tuple(languages)})
+    return PageSettings(
+        **{**given, "prompts": tuple(prompts), "assistants": tuple(assistants), "languages": tuple(languages)}
+    )
 
 
 def _is_prompt(value: object) -> bool:
     if not isinstance(value, dict) or value.keys() != {"label", "prompt"}:
         return False
     return all(isinstance(text, str) and text.strip() for text in value.values())
+
+
+def _is_page_assistant(value: object) -> bool:
+    if not isinstance(value, dict) or not {"name", "label"} <= value.keys() <= _PAGE_ASSISTANT:
+        return False
+    texts = (value["name"], value["label"], value.get("greeting") or "")
+    prompts, models = value.get("prompts") or [], value.get("models") or []
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(prompts, list)
+        and all(map(_is_prompt, prompts))
+        and isinstance(models, list)
+        and all(isinstance(model, str) for model in models)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,16 @@ AGENT = Path(__file__).parents[2] / "lambda_src" / "agent"
 LANGUAGES = AGENT.parent / "languages"
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda takes them
+ASSISTANT = r"[a-z][a-z0-9-]{0,30}"  # a key of AGENTS in lambda_src/agent/
+ROUTES = (
+    "attachments",
+    "handoff",
+    "link",
+    "stop",
+    "threads",
+    "turns",
+    "upload",
+)  # of the unnamed assistant: no other may have these names
 _OUR_SECRETS = ("model-key", "guest-secret")
 _NOT_YOURS = re.compile(r"CHAT_|CHATKIT_|AWS_|LAMBDA_|_|PYTHON|LD_|(PATH|HOME|TZ|LANG)$")
 _HOLDS_A_SECRET = re.compile(r"(?!.*PUBLI(C|SHABLE)_KEY$).*(KEY|SECRET|PASSWORD|TOKEN)")
@@ -142,8 +152,10 @@ def list_of(parse: Parse, *, at_least: int = 0, at_most: int) -> Callable[[objec
     """A list of values that `parse` takes, without duplicates."""
 
     def parse_all(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
+        if not isinstance(value, list | tuple):
             raise ValueError(f"must be a list of {at_least} to {at_most}, and is {value!r}")
+        if not at_least <= len(value) <= at_most:
+            raise ValueError(f"must be a list of {at_least} to {at_most}, and has {len(value)}")
         return tuple(dict.fromkeys(parse(element) for element in value))
 
     return parse_all
@@ -200,6 +212,13 @@ def secret_name(value: object) -> str:
     if value in _OUR_SECRETS:
         raise ValueError(f"may not list {value}: it is one of this project's own secrets")
     return matching(r"[a-z][a-z0-9-]{0,62}", example="shop-api-key")(value)
+
+
+def assistant_name(value: object) -> str:
+    """The name of an assistant; empty for the unnamed one."""
+    if value in ROUTES:
+        raise ValueError(f"may not be {value}: that is a route of the unnamed assistant")
+    return "" if value == "" else matching(ASSISTANT, example="sales")(value)
 
 
 def _is_plain(value: object) -> bool:

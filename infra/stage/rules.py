@@ -13,6 +13,8 @@ def violated_rules(stage: StageOptions) -> list[str]:
     cdn, managed = stage.behind_cloudfront, stage.managed_instances is not None
     zoned = stage.domain is not None and stage.domain.hosted_zone_id is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
+    names = [] if stage.page is None else [assistant.name for assistant in stage.page.assistants]
+    repeated = sorted({name for name in names if names.count(name) > 1})
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
     rules = {
         "auth.sign_in_url is missing: Cognito issues tokens at https://<prefix>.auth.<region>.amazoncognito.com, "
@@ -25,6 +27,7 @@ def violated_rules(stage: StageOptions) -> list[str]:
             stage.auth.issuer == GOOGLE and stage.auth.client_id is not None
         ),
         f"settings must not contain {', '.join(taken)}: the stack sets that itself.": bool(taken),
+        f"page.assistants must name each assistant once, and repeats {', '.join(map(repr, repeated))}.": bool(repeated),
         "claims needs auth.issuer, auth.public_keys or auth.cognito: guests have no claims.": bool(stage.claims)
         and stage.auth.issuer is None
         and not stage.auth.public_keys

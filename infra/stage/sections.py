@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from infra.errors import ConfigError
 from infra.stage.parsers import (
     accent,
+    assistant_name,
     flag,
     issuer,
     language,
@@ -28,6 +29,7 @@ from infra.stage.parsers import (
 )
 
 TOKENS = (1, 10**9)
+MAX_PROMPTS = 6  # more would not fit on a phone
 
 _SUBNET = matching(r"subnet-[0-9a-f]{8,17}", example="subnet-0a1b2c3d")
 _GROUP = matching(r"sg-[0-9a-f]{8,17}", example="sg-0a1b2c3d")
@@ -221,6 +223,34 @@ class PromptConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageAssistantConfig:
+    """An assistant that users may choose in the page: one of several in `AGENTS` of lambda_src/agent/."""
+
+    name: str = option(
+        assistant_name, 'Its key in `AGENTS`; `""` for the unnamed assistant.', takes="name or empty text"
+    )
+    label: str = option(words(60), "What the page calls it.", takes="text")
+    greeting: str | None = option(
+        optional(words(120)),
+        "Heading of a new chat with it; null for the page's own.",
+        takes="text or null",
+        default=None,
+    )
+    prompts: tuple[PromptConfig, ...] | None = option(
+        optional(list_of(object_of(PromptConfig), at_most=MAX_PROMPTS)),
+        "Suggestions below that greeting; null for the page's own.",
+        takes="list of objects, at most 6, or null",
+        default=None,
+    )
+    models: tuple[str, ...] | None = option(
+        optional(list_of(text, at_most=20)),
+        "Models that users may choose, if `AGENTS` gives it models of its own.",
+        takes="list of names or null",
+        default=None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
     """The page's looks and words, in our own client and in OpenAI's component alike."""
 
@@ -237,9 +267,15 @@ class PageConfig:
         default=None,
     )
     prompts: tuple[PromptConfig, ...] = option(
-        list_of(object_of(PromptConfig), at_most=6),
+        list_of(object_of(PromptConfig), at_most=MAX_PROMPTS),
         "Suggestions below the greeting.",
         takes="list of objects, at most 6",
+        default=(),
+    )
+    assistants: tuple[PageAssistantConfig, ...] = option(
+        list_of(object_of(PageAssistantConfig), at_most=20),
+        "Assistants that users may choose, the default first; if empty, the page is for the unnamed one.",
+        takes="list of objects, at most 20",
         default=(),
     )
     accent: str | None = option(

@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from lambda_src.composition import access
 from lambda_src.errors import SettingsError
 from lambda_src.languages import FOLDERS, Languages
+from lambda_src.runs.assistants import LoadAssistants, shipped
 from lambda_src.runtime.environment import switch_faults
 from lambda_src.settings import PREFIX, Settings
 
 PUBLIC_KEYS, PAGE = "CHAT_AUTH_PUBLIC_KEYS", "CHAT_PAGE"
 
 
-def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dict[str, str]]:
+def faults(
+    variables: Mapping[str, str], options: Mapping[str, str], load: LoadAssistants = shipped
+) -> list[dict[str, str]]:
     """One for each variable that is wrong; none where the function would start. No secret is read."""
 
     def named(variable: str) -> str:
@@ -38,7 +41,26 @@ def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dic
         Languages(settings.page.languages, FOLDERS)
     except SettingsError as error:
         sentences += [f"{named(PAGE)}.languages is wrong: {fault}" for fault in error.faults]
-    return [_split(sentence) for sentence in sentences]
+    return [_split(sentence) for sentence in [*sentences, *_assistant_faults(settings, load)]]
+
+
+def _assistant_faults(settings: Settings, load: LoadAssistants) -> list[str]:
+    """A sentence for each assistant that the page offers but the code does not have, or not with these models."""
+    if not settings.page.assistants:
+        return []
+    try:
+        assistants = load()
+    except Exception:  # noqa: BLE001 - code of agent/, which may need what only the stage has
+        return []
+    sentences = []
+    for offered in settings.page.assistants:
+        name, models = offered["name"], set(offered.get("models") or ())
+        if (assistant := assistants.get(name)) is None:
+            known = ", ".join(repr(key) for key in assistants)
+            sentences.append(f"page.assistants names {name!r}, and AGENTS in lambda_src/agent/ has only {known}.")
+        elif unknown := sorted(models - set(assistant.settings(settings).models)):
+            sentences.append(f"page.assistants offers {', '.join(unknown)} for {name!r}, which AGENTS does not.")
+    return sentences
 
 
 def _split(sentence: str) -> dict[str, str]:

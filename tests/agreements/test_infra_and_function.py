@@ -30,6 +30,7 @@ from lambda_src.http import edge
 from lambda_src.http.app import serve
 from lambda_src.http.page import Page
 from lambda_src.languages import Languages
+from lambda_src.runs import assistants
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, OperatorSettings, PageSettings, Settings
 from lambda_src.store import keys
@@ -133,6 +134,27 @@ def test_the_function_reads_the_operators_that_the_stage_names(options: dict[str
 def test_a_stage_may_offer_the_languages_that_the_function_has() -> None:
     languages = Languages().codes
     assert PageConfig(languages=tuple(map(parsers.language, languages))).languages == languages
+
+
+def test_the_function_takes_the_assistants_of_a_stages_page() -> None:
+    auth = {"issuer": "https://login.example.org/", "audience": "chat"}
+    prompt = {"label": "Prices", "prompt": "What does it cost?"}
+    offered = [{"name": "", "label": "Help"}, {"name": "sales", "label": "Sales", "prompts": [prompt]}]
+    config = StageConfig.from_context(
+        {"stage": "dev", "stages": {"dev": {"auth": auth, "page": {"assistants": offered}}}}
+    )
+    variables = environment.variables(config, environment.ResourceNames(table="t", bucket="b"))
+    read = Settings.from_env(
+        {**variables, "CHAT_AUTH_ISSUER": "https://login.example.org/", "CHAT_AUTH_AUDIENCE": "c"}
+    ).page.assistants
+    assert [(each["name"], each["label"], each["prompts"]) for each in read] == [
+        ("", "Help", None),
+        ("sales", "Sales", [prompt]),
+    ]
+
+
+def test_an_assistant_may_have_the_same_names_in_a_stages_page_and_in_the_code() -> None:
+    assert (assistants.NAME.pattern, assistants.TAKEN) == (parsers.ASSISTANT, parsers.ROUTES)
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lambda_src.errors import SettingsError
 from lambda_src.http.page import CHATKIT, SECURITY_HEADERS, Page, page_of
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
@@ -93,6 +94,22 @@ def test_a_stages_brand_and_models_are_in_the_pages_configuration() -> None:
     config = page_config({"CHAT_PAGE": json.dumps(page), "CHAT_MODELS": "small,large"})
     assert (config["page"]["title"], config["page"]["logo"]) == ("Shop", True)
     assert config["features"]["models"] == ["small", "large"]
+
+
+@pytest.mark.parametrize(
+    "assistants",
+    [
+        "sales",
+        [{"name": "sales"}],
+        [{"name": "sales", "label": 1}],
+        [{"name": "sales", "label": "Sales", "prompts": [{"label": "a"}]}],
+        [{"name": "sales", "label": "Sales", "models": "large"}],
+        [{"name": "sales", "label": "Sales", "colour": "red"}],
+    ],
+)
+def test_wrong_assistants_of_the_page_are_refused(assistants: object) -> None:
+    with pytest.raises(SettingsError, match="assistants must be a list of objects with name and label"):
+        page_config({"CHAT_PAGE": json.dumps({"assistants": assistants})})
 
 
 async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:

@@ -23,6 +23,7 @@ SOURCES = [path for path in sorted((ROOT / "web" / "src").glob("*.js")) if path.
 UNREAD_IN_PAGE = (
     *(
         "Escape",
+        "Control+B",
         "Enter",
         "Box",
         "Row",

@@ -5,6 +5,7 @@ Without a browser these tests are skipped, and the summary of the run says so. I
 
 import asyncio
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -46,6 +47,14 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]  #
 ISSUER = "https://issuer.test"
 HOSTED = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": f"{ISSUER}/", "CHAT_AUTH_AUDIENCE": "chat"}
 PEOPLE = HOSTED | {"CHAT_AUTH_CLIENT_ID": "page"}
+SALES_PROMPT = {"label": "Prices", "prompt": "What does it cost?"}
+SALES = {"name": "sales", "label": "Sales", "greeting": "What may we sell you?", "prompts": [SALES_PROMPT]}
+TWO_ASSISTANTS_PAGE = {
+    "greeting": "How can we help?",
+    "prompts": [{"label": "Orders", "prompt": "?"}],
+    "assistants": [{"name": "", "label": "Help"}, {**SALES, "models": ["large"]}],
+}
+TWO_ASSISTANTS = PEOPLE | GUESTS | {"CHAT_PAGE": json.dumps(TWO_ASSISTANTS_PAGE), "CHAT_MODELS": "small,large"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -221,6 +230,13 @@ def visitors() -> Iterator[str]:
 def staffed() -> Iterator[str]:
     """A server with operators: those whose token says so."""
     with served_in_process(HOSTED | {"CHAT_OPERATORS": "{}"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="package")  # so that its thread is gone before other suites run
+def two_assistants() -> Iterator[str]:
+    """A server with two assistants, for guests who may sign in later."""
+    with served_in_process(TWO_ASSISTANTS) as url:
         yield url
 
 

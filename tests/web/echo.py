@@ -113,7 +113,7 @@ async def transcribe(_: AudioInput) -> Transcript:
 
 
 def build_agent() -> Agent[Any]:
-    """The agent of the only assistant."""
+    """The agent of both assistants."""
     return Agent(name="Echo", tools=[pay])
 
 
@@ -126,7 +126,7 @@ def parts(settings: Settings) -> Parts:
         authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),
         build_agent=build_agent,
         build_actions=Actions,
-        load_assistants=lambda: {"": Assistant(build_agent)},
+        load_assistants=lambda: {"": Assistant(build_agent), "sales": Assistant(build_agent)},
         build_run_config=lambda: RunConfig(model=Echo(), tracing_disabled=True),
         guest_tokens=guest_tokens,
         transcribe=transcribe if settings.dictation_model else None,

@@ -1,9 +1,11 @@
 // Parts of our own client that need no browser: folding events, streaming Markdown, links. Run by test_chat_client.py.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Blocks, tokensOf } from "../../web/src/blocks.js";
 import { fold } from "../../web/src/fold.js";
 import { targetBeside } from "../../web/src/links.js";
+import { formats } from "../../web/src/transcripts.js";
 
 /** A seeded random number generator (mulberry32). */
 function dice(seed) {
@@ -133,3 +135,47 @@ for (const [text, target] of [
     assert.equal(targetBeside(text, new URL(target)), null);
   });
 }
+
+const ENGLISH = JSON.parse(readFileSync(new URL("../../lambda_src/languages/en.json", import.meta.url))).page;
+const FORMATS = formats((key) => ENGLISH[key]);
+const AT = { created_at: "2026-01-02T03:04:05.678901Z", thread_id: "thr_1" };
+const THREAD = { id: "thr_1", title: "Two\nlines", created_at: AT.created_at, status: { type: "active" }, items: { data: [] } };
+const FILE = { id: "atc_1", name: "plan.pdf", mime_type: "application/pdf", type: "file", preview_url: "https://s3.test/?signature" };
+const SAID = { ...AT, id: "msg_1", type: "user_message", content: [{ type: "input_text", text: "See this" }], attachments: [FILE], quoted_text: "a\nb" };
+const SOURCES = [{ source: { type: "url", url: "https://a.test/", title: "A" } }, { source: { type: "file", filename: "b.pdf", title: "B" } }];
+const ANSWER = { ...AT, id: "msg_2", type: "assistant_message", content: [{ type: "output_text", text: "I **see**.", annotations: SOURCES }] };
+const WIDGET = { ...AT, id: "wid_1", type: "widget", widget: { type: "Card" } };
+
+test("a thread as Markdown names its files, sources and widgets", () => {
+  const text = FORMATS.md.thread(THREAD, [SAID, ANSWER, WIDGET, { ...AT, id: "x", type: "end_of_turn" }], { name: "sales", label: "Sales" });
+  assert.equal(text, `
+## Two lines
+
+2026-01-02 03:04 UTC · Sales
+
+**You** · 2026-01-02 03:04 UTC
+
+> a
+> b
+
+See this
+
+Attached files: plan.pdf
+
+**Assistant** · 2026-01-02 03:04 UTC
+
+I **see**.
+
+Sources: <https://a.test/>, b.pdf
+
+*Widget*
+`);
+});
+
+test("a thread as JSON lines has a record for itself and for each item, without links that end", () => {
+  const records = FORMATS.jsonl.thread(THREAD, [SAID, WIDGET], { name: "sales" }).trim().split("\n").map((line) => JSON.parse(line));
+  const { items: _, ...thread } = THREAD;
+  assert.deepEqual(records[0], { kind: "thread", id: "thr_1", assistant: "sales", value: thread });
+  assert.deepEqual(records[1].value.attachments, [{ id: "atc_1", name: "plan.pdf", mime_type: "application/pdf", type: "file" }]);
+  assert.deepEqual(records[2], { kind: "item", id: "wid_1", thread_id: "thr_1", assistant: "sales", value: WIDGET });
+});

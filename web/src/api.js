@@ -23,8 +23,8 @@ export function createApi({ url, session, tokenHeader }) {
     /** One of ChatKit's requests that are answered at once. */
     call: (type, params) => told(() => chat.call(type, params)),
 
-    /** What a guest said before signing in becomes the user's. */
-    takeAlong: () => told(() => session.takeAlong(chat.fetch)),
+    /** The chatClient itself. */
+    chat,
 
     /** One of ChatKit's requests that stream. After a broken connection it continues with the next event. */
     stream(type, params, { signal, onEvent, onBreak, metadata }) {

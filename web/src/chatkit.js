@@ -1,5 +1,6 @@
 // OpenAI's ChatKit component, used if the stage has a domain key. It loads only from OpenAI's CDN. If the network, a
 // blocker or OpenAI's domain allowlist prevents that, the page uses the built-in client.
+import { addressOf, assistantPicker, assistantsOf, brandFor, chosenAssistant, featuresFor, urlOf } from "./assistants.js";
 import { brandOf, lighter } from "./brand.js";
 import { chatClient } from "./chat-client.js";
 import { h } from "./dom.js";
@@ -30,12 +31,15 @@ export async function serveChatKit({ config, session, host, app }) {
   const say = (text) => bar.prepend(h("p", {}, text));
   await session.finish().catch((error) => say(error.message));
   if (session.isHosted && !(await session.getToken())) say(t("sign_in_at_host"));
-  bar.append(account(session, say));
-  const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header, language: currentLanguage() });
-  await session.takeAlong(chat.fetch).catch((error) => say(error.message));
+  const assistant = chosenAssistant(config);
+  bar.append(assistantPicker(config, (other) => location.assign(addressOf(other, config))) ?? "", account(session, say));
+  const chats = assistantsOf(config).map((other) => chatClient({ url: urlOf(other), getToken: session.getToken, tokenHeader: config.token_header, language: currentLanguage() }));
+  const chat = chats[assistantsOf(config).indexOf(assistant)];
+  await session.takeAlong(chats).catch((error) => say(error.message));
   const element = /** @type {import("@openai/chatkit").OpenAIChatKit} */ (document.createElement("openai-chatkit"));
-  const brand = brandOf(config);
-  const paint = () => element.setOptions(optionsOf(config, brand, chat, host, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
+  const brand = brandFor(brandOf(config), assistant);
+  const shown = { ...config, features: featuresFor(config.features, assistant) };
+  const paint = () => element.setOptions(optionsOf(shown, brand, chat, host, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
   document.title = brand.title;
   const system = matchMedia("(prefers-color-scheme: dark)");
   element.addEventListener("chatkit.thread.change", ({ detail }) => {

@@ -23,6 +23,9 @@ export function iconButton(name, label, onclick, props = {}) {
   return h("button.icon", { type: "button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
+/** The outline of `lines` lines of text that are loading, hidden from screen readers. */
+export const skeleton = (lines) => h("div.skeleton", { "aria-hidden": "true" }, Array.from({ length: lines }, () => h("span")));
+
 /** Disable or enable all controls in `root`. */
 export function setDisabled(root, disabled) {
   for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = disabled;
@@ -51,6 +54,7 @@ const SIGNS = {
   dot: "M12 10.5a1.5 1.5 0 1 0 0 3a1.5 1.5 0 0 0 0-3z",
   dots: "M5 12h.01M12 12h.01M19 12h.01",
   down: "M12 5v14M6 13l6 6l6-6",
+  download: "M12 4v11M7 11l5 5l5-5M5 20h14",
   "external-link": "M14 4h6v6M20 4l-9 9M18 14v5a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1V7a1 1 0 0 1 1-1h5",
   globe: `${CIRCLE}M3 12h18M12 3c5 5 5 13 0 18c-5-5-5-13 0-18z`,
   info: `${CIRCLE}M12 11v5M12 8h.01`,

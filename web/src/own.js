@@ -1,9 +1,12 @@
 // The built-in chat client, without third-party scripts: thread list, conversation and composer in one element.
 import { createApi } from "./api.js";
+import { addressOf, assistantPicker, assistantsOf, brandFor, chosenAssistant, featuresFor, urlOf } from "./assistants.js";
 import { brandOf, footnoteOf, logoOf } from "./brand.js";
+import { pause } from "./client/tries.js";
 import "./composer.js";
 import { Conversation } from "./conversation.js";
-import { h, icon, iconButton } from "./dom.js";
+import { confirmed } from "./confirm.js";
+import { h, icon, iconButton, skeleton } from "./dom.js";
 import { wordsOf } from "./fold.js";
 import { markdown } from "./tasks.js";
 import "./messages.js";
@@ -16,6 +19,8 @@ import "./threads.js";
 
 const wide = matchMedia("(min-width: 48rem)");
 const touch = matchMedia("(pointer: coarse)");
+const SIDE = "chat.side"; // "folded": the user has hidden the list of chats on a wide screen
+const JOB = "chat.job"; // of all-chats.js
 
 /** <chat-app>: the page; call start() once. The address contains the open thread as #thread=ID. */
 class ChatApp extends HTMLElement {
@@ -31,12 +36,14 @@ class ChatApp extends HTMLElement {
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
     const unfinished = await session.finish().then(() => null, (error) => error);
+    this.assistant = chosenAssistant(config); // finish() may have restored the address
     this.#connect();
     const left = unfinished ? null : await this.#takeAlong();
-    addEventListener("hashchange", () => this.#show(idInAddress()));
+    addEventListener("popstate", () => this.#back());
     if (session.isSignedIn) this.threads.refresh();
     await this.#show(session.hasGuestsChats ? null : idInAddress()); // the thread may still belong to the guest
     for (const trouble of [unfinished && { message: unfinished.message }, left]) if (trouble) this.#notice({ level: "danger", ...trouble });
+    if (sessionStorage.getItem(JOB)) this.#allChats((all) => all.resume());
     host?.addEventListener("focus", () => this.#focus());
   }
 
@@ -53,7 +60,8 @@ class ChatApp extends HTMLElement {
       this.threads.refresh();
       await this.#show(idInAddress());
     };
-    return this.api.takeAlong().then(() => null, ({ message }) => (
+    const chats = [...this.apis.values()].map(({ chat }) => chat);
+    return this.session.takeAlong(chats).then(() => null, ({ message }) => (
       { message, action: this.session.hasGuestsChats && { label: t("try_again"), run } }));
   }
 
@@ -66,42 +74,95 @@ class ChatApp extends HTMLElement {
     this.heading = h("h1");
     this.announcer = h("div.unseen", { role: "status", "aria-live": "polite" });
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => { this.end.toEnd(); this.composer.focus(); } }, icon("down"), t("latest"));
-    const { brand } = this;
-    const prompts = brand.prompts.map(({ label, prompt }) => h("button.prompt", { type: "button", onclick: () => this.composer.send(prompt) }, label));
-    this.empty = h("div.empty", { hidden: true }, h("div", {}, logoOf(brand), h("h2", {}, brand.greeting),
-      prompts.length ? h("div.prompts", { role: "group", "aria-label": t("suggestions") }, prompts) : null));
-    this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": t("conversation") }, h("div.column", {}, this.empty, this.messages, this.notices));
+    this.empty = h("div.empty", { hidden: true });
+    this.skeleton = skeleton(4);
+    this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": t("conversation") }, h("div.column", {}, this.empty, this.skeleton, this.messages, this.notices));
     this.account = h("div.account");
-    this.menu = iconButton("menu", t("chats"), () => this.#toggleMenu(), { "aria-expanded": "false", "aria-controls": "threads" });
-    this.side = h("nav.side", { id: "threads", "aria-label": t("chats") }, this.threads,
-      h("div.side-foot", {}, this.account, h("span.space"), languagePicker(this.config.languages), this.#themeButton()));
+    this.menu = iconButton("menu", t("chats"), () => (wide.matches ? this.#fold() : this.#toggleMenu()), { "aria-controls": "threads", "aria-keyshortcuts": "Control+B" });
+    this.job = h("div.job", { hidden: true, role: "group", "aria-label": t("all_chats") });
+    this.data = iconButton("download", t("all_chats"), () => this.#allChats((all) => all.ask()));
+    this.picker = assistantPicker(this.config, (assistant) => this.#choose(assistant));
+    this.side = h("nav.side", { id: "threads", "aria-label": t("chats") }, this.picker ?? "", this.threads, this.job,
+      h("div.side-foot", {}, this.account, h("span.space"), this.data, languagePicker(this.config.languages), this.#themeButton()));
+    this.dataset.side = localStorage.getItem(SIDE) ?? "open";
+    this.#showMenu();
+    wide.addEventListener("change", () => this.#showMenu());
+    const fresh = iconButton("plus", t("new_chat"), () => this.#go(null), { id: "fresh" });
     this.replaceChildren(
       h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, t("skip_to_message")),
       this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
-      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", t("new_chat"), () => this.#go(null)),
+      h("main", {}, h("header", {}, this.menu, this.heading, fresh,
         this.host && iconButton("close", t("close_chat"), () => this.host.close(), { id: "close" })),
-        this.view, h("div.below", {}, this.jump, this.people, this.composer, footnoteOf(brand))),
+        this.view, h("div.below", {}, this.jump, this.people, this.composer, footnoteOf(this.brand))),
       this.announcer);
     this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
     this.threads.addEventListener("open", ({ detail }) => this.#go(detail.thread?.id ?? null));
-    this.threads.addEventListener("gone", ({ detail }) => this.#gone(detail.id));
+    this.threads.addEventListener("gone", ({ detail }) => this.#gone([detail.id]));
     this.threads.addEventListener("renamed", ({ detail }) => { if (this.now.id === detail.thread.id) { this.now.thread = detail.thread; this.#state(); } });
     this.composer.addEventListener("say", ({ detail }) => this.#say(detail));
     this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = t("stopped"); });
     this.messages.addEventListener("resent", () => { this.composer.focus(); this.end.toEnd(); });
     this.messages.addEventListener("refused", ({ detail }) => this.#notice({ level: "danger", message: detail.error.message }));
     this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#escape(); });
+    addEventListener("keydown", (event) => {
+      if (event.key.toLowerCase() !== "b" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+      event.preventDefault();
+      this.menu.click();
+    });
     this.#showAccount();
   }
 
-  /** Create a new API client, so that nothing remains of the previous user. */
+  /** Create new API clients, so that nothing remains of the previous user. */
   #connect() {
-    this.api?.close();
-    this.api = createApi({ url: "chatkit", session: this.session, tokenHeader: this.config.token_header });
-    this.threads.api = this.api;
-    this.composer.use(this.api, this.config.features);
+    for (const api of this.apis?.values() ?? []) api.close();
+    this.#all?.then((all) => all.cancel());
+    this.#all = null;
+    const { session, config } = this;
+    this.apis = new Map(assistantsOf(config).map((assistant) => [assistant, createApi({ url: urlOf(assistant), session, tokenHeader: config.token_header })]));
     this.#open.clear();
+    this.#use(this.assistant);
   }
+
+  /** Show the threads, the greeting and the models of an assistant. */
+  #use(assistant) {
+    this.assistant = assistant;
+    this.api = this.apis.get(assistant);
+    this.threads.api = this.api;
+    this.composer.use(this.api, featuresFor(this.config.features, assistant));
+    if (this.picker) this.picker.selectedIndex = [...this.apis.keys()].indexOf(assistant);
+    const brand = brandFor(this.brand, assistant);
+    const prompts = brand.prompts.map(({ label, prompt }) => h("button.prompt", { type: "button", onclick: () => this.composer.send(prompt) }, label));
+    this.empty.replaceChildren(h("div", {}, logoOf(brand), h("h2", {}, brand.greeting),
+      prompts.length ? h("div.prompts", { role: "group", "aria-label": t("suggestions") }, prompts) : null));
+  }
+
+  #choose(assistant) {
+    history.pushState(null, "", addressOf(assistant, this.config));
+    this.#back();
+  }
+
+  /** Show what the address names: after Back, Forward, or another choice. */
+  #back() {
+    const assistant = chosenAssistant(this.config);
+    if (assistant !== this.assistant) {
+      this.#use(assistant);
+      if (this.session.isSignedIn) this.threads.refresh();
+    }
+    this.#show(idInAddress());
+  }
+
+  /** "All my chats", whose code is loaded when it is needed. */
+  #allChats(then) {
+    this.#all ??= import("./all-chats.js").then(({ allChats }) => allChats({ h, confirmed, pause, t }, {
+      assistants: [...this.apis].map(([assistant, api]) => ({ assistant, api })), place: this.job, person: () => this.session.person,
+      onGone: (ids) => this.#gone(ids), refresh: () => this.threads.refresh(), say: (notice) => this.#notice(notice),
+    }));
+    this.#all.then(then).catch((error) => {
+      this.#all = null;
+      this.#notice({ level: "danger", message: error instanceof TypeError ? t("connection_lost") : error.message });
+    });
+  }
+  #all = null;
 
   #themeButton() {
     const draw = () => {
@@ -117,6 +178,7 @@ class ChatApp extends HTMLElement {
 
   #showAccount() {
     const { session } = this;
+    this.data.hidden = !session.isSignedIn;
     this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: () => this.#signOut() }, icon("person"), t("sign_out"))
       : session.canSignIn ? h("button.plain", { type: "button", onclick: () => this.#signIn() }, icon("person"), t("sign_in")) : "");
   }
@@ -148,8 +210,21 @@ class ChatApp extends HTMLElement {
   #toggleMenu(open = this.dataset.menu !== "open") {
     if ((this.dataset.menu === "open") === open) return;
     this.dataset.menu = open ? "open" : "closed";
-    this.menu.setAttribute("aria-expanded", String(open));
+    this.#showMenu();
     (open ? this.side.querySelector("button") : this.menu).focus();
+  }
+
+  /** Hide the list of chats on a wide screen, or show it again. */
+  #fold() {
+    const hadFocus = this.side.contains(document.activeElement);
+    this.dataset.side = this.dataset.side === "folded" ? "open" : "folded";
+    localStorage.setItem(SIDE, this.dataset.side);
+    this.#showMenu();
+    if (hadFocus) this.menu.focus();
+  }
+
+  #showMenu() {
+    this.menu.setAttribute("aria-expanded", String(wide.matches ? this.dataset.side !== "folded" : this.dataset.menu === "open"));
   }
 
   #go(id) {
@@ -174,7 +249,7 @@ class ChatApp extends HTMLElement {
     now.addEventListener("state", () => this.#state(), { signal });
     now.addEventListener("notice", ({ detail }) => this.#notice({ ...detail, message: markdown(detail.message) }), { signal });
     now.addEventListener("effect", ({ detail }) => this.#effect(detail), { signal });
-    if (!known) now.addEventListener("saved", () => { if (api === this.api) this.#saved(now); }); // not in the next user's list
+    if (!known) now.addEventListener("saved", () => { if ([...this.apis.values()].includes(api)) this.#saved(now, api); }); // not in the next user's list
     this.messages.conversation = now;
     this.threads.current = id;
     if (this.host) this.host.thread = id;
@@ -233,12 +308,13 @@ class ChatApp extends HTMLElement {
   }
 
   /** The server created or renamed a thread, or its turn ended. */
-  #saved(conversation) {
+  #saved(conversation, api) {
     const { thread, running } = conversation;
     if (!thread) return;
     if (!running && conversation === this.now) this.watched?.now(); // the agent may have asked for a person
     if (running) this.#open.set(thread.id, conversation);
     else this.#open.delete(thread.id);
+    if (api !== this.api) return; // it is in the list of another assistant
     this.threads.keep(thread);
     if (conversation !== this.now) return;
     if (idInAddress() !== thread.id) history.replaceState(null, "", `#thread=${thread.id}`);
@@ -246,9 +322,11 @@ class ChatApp extends HTMLElement {
     this.threads.current = thread.id;
   }
 
-  #gone(id) {
-    this.#open.delete(id);
-    if (this.now.id === id) this.#go(null);
+  #gone(ids) {
+    for (const id of ids) this.#open.get(id)?.stop();
+    for (const id of ids) this.#open.delete(id);
+    this.threads.drop(ids);
+    if (ids.includes(this.now.id)) this.#go(null);
   }
 
   #state() {

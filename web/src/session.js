@@ -45,6 +45,8 @@ export class Session extends EventTarget {
   get isHosted() { return this.#auth.kind === "backend" || this.#named !== null; }
   /** Whether requests have, or can get, a token. */
   get isSignedIn() { return this.#named !== null || !this.needsSignIn && !(this.isHosted && this.#kept("backend") === null); }
+  /** Whose chats these are; the same after a reload, and with a renewed token. */
+  get person() { return personOf(this.#named ?? sessionStorage.getItem(TOKEN)); }
   get hasGuestsChats() { return sessionStorage.getItem(BEFORE) !== null; }
 
   async getToken({ renew = false } = {}) {
@@ -108,7 +110,7 @@ export class Session extends EventTarget {
     // Without prompt=consent an issuer may issue no refresh token (OpenID Connect Core, 11). Entra issues one anyway,
     // and the prompt would require an administrator if users may not consent.
     const asksConsent = scope.split(" ").includes("offline_access") && !ENTRA.test(issuer);
-    sessionStorage.setItem(FLOW, JSON.stringify({ verifier, state, hash: location.hash }));
+    sessionStorage.setItem(FLOW, JSON.stringify({ verifier, state, place: location.search + location.hash }));
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
     const asked = new URLSearchParams({
       response_type: "code", client_id, redirect_uri: here(), scope, state,
@@ -128,7 +130,7 @@ export class Session extends EventTarget {
     if (!this.canSignIn || !(back.has("code") || back.has("error"))) return;
     const flow = JSON.parse(sessionStorage.getItem(FLOW) ?? "{}");
     sessionStorage.removeItem(FLOW);
-    history.replaceState(null, "", here() + (flow.hash ?? ""));
+    history.replaceState(null, "", here() + (flow.place ?? ""));
     if (!flow.state || flow.state !== back.get("state")) throw new Error(t("sign_in_elsewhere"));
     if (back.has("error")) throw new Error(back.get("error_description") || t("sign_in_unfinished"));
     const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
@@ -138,18 +140,19 @@ export class Session extends EventTarget {
   }
 
   /**
-   * Move the guest's threads to the signed-in user (POST /chatkit/link). `fetch` is a chatClient's. Throws an error
-   * whose message is for the user. While hasGuestsChats is true, it can be retried, even after a reload.
+   * Move the guest's threads to the signed-in user (POST /chatkit/link). `chats` has a chatClient for each assistant.
+   * Throws an error whose message is for the user. While hasGuestsChats is true, it can be retried, even after a reload.
    */
-  async takeAlong(fetch) {
+  async takeAlong(chats) {
     if (!this.hasGuestsChats) return;
     const body = JSON.stringify({ guest_token: sessionStorage.getItem(BEFORE) });
     const asked = { method: "POST", headers: { "content-type": "application/json" }, body };
-    const answer = await fetch("chatkit/link", asked).catch(() => null);
-    const isFinal = answer && (answer.ok || (answer.status < 500 && ![401, 429].includes(answer.status)));
+    const answers = [];
+    for (const chat of chats) answers.push(await chat.fetch(`${chat.url}/link`, asked).catch(() => null));
+    const isFinal = answers.every((answer) => answer && (answer.ok || (answer.status < 500 && ![401, 429].includes(answer.status))));
     if (isFinal) sessionStorage.removeItem(BEFORE);
     if (!isFinal) throw new Error(t("chats_not_moved_yet"));
-    if (!answer.ok) throw new Error(t("chats_not_moved"));
+    if (!answers.every(({ ok }) => ok)) throw new Error(t("chats_not_moved"));
   }
 
   async #renewed() {

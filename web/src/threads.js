@@ -1,8 +1,11 @@
 // The list of threads: open, filter, rename, delete. Knows the server's requests for threads; knows no message.
-import { h, icon, iconButton } from "./dom.js";
+import { confirmed } from "./confirm.js";
+import { h, icon, iconButton, skeleton } from "./dom.js";
 import { monthOf, t } from "./texts.js";
 
 const PAGE = 50;
+const SEARCHED = 100; // threads in one request while the filter searches older ones: the server's maximum
+const ENOUGH = 20; // matches of the filter; with fewer, older threads are loaded, too
 
 /** <chat-threads>: dispatches "open" with { thread } (null: a new one), "renamed" with { thread } and "gone" with { id }. */
 export class ChatThreads extends HTMLElement {
@@ -11,24 +14,29 @@ export class ChatThreads extends HTMLElement {
   #after = null;
   #current = null;
   #asked = 0;
+  #gone = new Set(); // ids of deleted threads, whose last answer may still be on its way
+  #loading = false;
 
   connectedCallback() {
     this.filter = h("input", {
       type: "search", placeholder: t("filter_by_title"), "aria-label": t("filter_chats"), oninput: () => this.#draw(),
     });
     this.list = h("div.list");
+    this.skeleton = skeleton(5);
     this.more = h("button.link", { type: "button", hidden: true, onclick: () => this.#load(this.#after) }, t("show_more"));
     this.status = h("p.status", { role: "status" });
     this.replaceChildren(
       h("button.new", { type: "button", onclick: () => this.#open(null) }, icon("plus"), h("span", {}, t("new_chat"))),
-      h("label.filter", {}, icon("search"), this.filter), this.status, this.list, this.more);
+      h("label.filter", {}, icon("search"), this.filter), this.status, this.skeleton, this.list, this.more);
   }
 
   set api(api) {
     this.#api = api;
     this.#asked += 1; // ignore responses to the previous user
     this.#threads = [];
+    this.#gone.clear();
     this.#after = null;
+    this.#loading = false;
     this.list.replaceChildren();
     this.filter.value = "";
     this.#draw();
@@ -47,10 +55,18 @@ export class ChatThreads extends HTMLElement {
 
   /** Add or update a thread. */
   keep(thread) {
+    if (this.#gone.has(thread.id)) return;
     this.#kept.set(thread.id, thread);
     const known = this.#threads.findIndex((one) => one.id === thread.id);
     if (known >= 0) this.#threads[known] = thread;
     else this.#threads.unshift(thread);
+    this.#draw();
+  }
+
+  /** Remove deleted threads. */
+  drop(ids) {
+    for (const id of ids) this.#gone.add(id);
+    this.#threads = this.#threads.filter(({ id }) => !this.#gone.has(id));
     this.#draw();
   }
 
@@ -60,10 +76,14 @@ export class ChatThreads extends HTMLElement {
   async #load(after) {
     const asked = ++this.#asked; // only the latest response counts
     this.#kept.clear();
-    if (!this.#threads.length) this.status.textContent = t("loading");
+    this.#loading = true;
+    this.skeleton.hidden = this.#threads.length > 0;
+    if (!this.#threads.length) this.status.replaceChildren(h("span.unseen", {}, t("loading")));
     try {
-      const page = await this.#api.call("threads.list", { limit: PAGE, order: "desc", after });
+      const page = await this.#api.call("threads.list", { limit: this.filter.value ? SEARCHED : PAGE, order: "desc", after });
       if (asked !== this.#asked) return;
+      this.#loading = false;
+      page.data = page.data.filter(({ id }) => !this.#gone.has(id));
       const listed = new Set(page.data.map(({ id }) => id));
       const before = after ? this.#threads : [...this.#kept.values()].reverse();
       this.#threads = [...before.filter(({ id }) => !listed.has(id)), ...page.data.map((one) => this.#kept.get(one.id) ?? one)];
@@ -71,6 +91,8 @@ export class ChatThreads extends HTMLElement {
       this.#draw();
     } catch (error) {
       if (asked !== this.#asked) return;
+      this.#loading = false;
+      this.skeleton.hidden = true;
       const again = h("button.link", { type: "button", onclick: () => this.#load(after) }, t("try_again"));
       this.status.replaceChildren(`${error.message} `, again);
     }
@@ -81,15 +103,23 @@ export class ChatThreads extends HTMLElement {
     const wanted = this.filter.value.trim().toLowerCase();
     const shown = this.#threads.filter((thread) => titleOf(thread).toLowerCase().includes(wanted));
     const periods = new Map(); // in the order of the list
-    for (const thread of shown) periods.set(periodOf(thread), [...(periods.get(periodOf(thread)) ?? []), this.#row(thread)]);
+    for (const thread of shown) {
+      const period = periodOf(thread);
+      if (!periods.has(period)) periods.set(period, []);
+      periods.get(period).push(this.#row(thread));
+    }
     this.list.replaceChildren(...[...periods].map(([period, rows]) => h("section", {}, h("h2", {}, period), h("ul", {}, rows))));
     this.more.hidden = this.#after === null;
-    this.status.textContent = shown.length ? "" : wanted ? t("no_title_matches") : t("chats_appear_here");
+    this.skeleton.hidden = true;
+    if (wanted && this.#after && shown.length < ENOUGH) {
+      this.status.textContent = t("loading");
+      if (!this.#loading) this.#load(this.#after);
+    } else this.status.textContent = shown.length ? "" : wanted ? t("no_title_matches") : t("chats_appear_here");
   }
 
   #row(thread) {
     const title = titleOf(thread);
-    const open = h("button.title", { type: "button", title, onclick: () => this.#open(thread) }, title);
+    const open = h("button.title", { type: "button", title, dir: "auto", onclick: () => this.#open(thread) }, title);
     open.toggleAttribute("aria-current", thread.id === this.#current);
     const row = h("li", {}, open, h("span.actions", {},
       iconButton("pencil", t("rename_chat", { title }), () => this.#rename(row, thread)),
@@ -103,7 +133,7 @@ export class ChatThreads extends HTMLElement {
   #open(thread) { this.dispatchEvent(new CustomEvent("open", { detail: { thread } })); }
 
   #rename(row, thread) {
-    const input = h("input", { value: titleOf(thread), "aria-label": t("chat_title"), maxlength: 200 });
+    const input = h("input", { value: titleOf(thread), "aria-label": t("chat_title"), dir: "auto", maxlength: 200 });
     const close = () => {
       form.remove(); // first, because #draw does nothing while there is a form
       this.#draw();
@@ -138,8 +168,7 @@ export class ChatThreads extends HTMLElement {
     if (!(await confirmed(t("delete_question", { title: titleOf(thread) }), t("delete_consequence"), t("delete")))) return;
     try {
       await this.#api.call("threads.delete", { thread_id: thread.id });
-      this.#threads = this.#threads.filter((one) => one.id !== thread.id);
-      this.#draw();
+      this.drop([thread.id]);
       (id ? this.#titled(id) : this.querySelector(".new"))?.focus();
       this.dispatchEvent(new CustomEvent("gone", { detail: { id: thread.id } }));
     } catch (error) {
@@ -158,18 +187,5 @@ function periodOf({ created_at: created }, now = new Date()) {
 const startOfDay = (moment) => new Date(moment.getFullYear(), moment.getMonth(), moment.getDate());
 
 const titleOf = (thread) => thread.title || t("new_chat");
-
-/** Ask before an action that cannot be undone. Escape resolves to false. */
-function confirmed(question, consequence, label) {
-  return new Promise((resolve) => {
-    const dialog = h("dialog", { "aria-labelledby": "question", "aria-describedby": "consequence", onclose: () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    } }, h("form", { method: "dialog" }, h("h2", { id: "question" }, question), h("p", { id: "consequence" }, consequence),
-      h("div.bar", {}, h("button.plain", { value: "no" }, t("cancel")), h("button.danger", { value: "yes" }, label))));
-    document.body.append(dialog);
-    dialog.showModal();
-  });
-}
 
 customElements.define("chat-threads", ChatThreads);

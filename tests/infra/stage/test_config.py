@@ -331,6 +331,14 @@ def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
         ({"greeting": "a\nb"}, "page.greeting must be a text, and is 'a\\nb'."),
         ({"prompts": [{"label": "a", "prompt": "x" * 10_000}]}, "at most 200 characters, and has 10000."),
         ({"prompts": [{"label": "a"}]}, "prompt is missing"),
+        ({"assistants": [{"name": "sales"}]}, "page.assistants.label is missing: What the page calls it."),
+        ({"assistants": [{"name": "Sales", "label": "Sales"}]}, "name must look like sales, and is 'Sales'."),
+        ({"assistants": [{"name": "stop", "label": "Stop"}]}, "name may not be stop: that is a route of the unnamed"),
+        (
+            {"assistants": [{"name": "a", "label": "x"}, {"name": "a", "label": "y"}]},
+            "assistant once, and repeats 'a'.",
+        ),
+        ({"assistants": [{"name": "a", "label": "x", "greating": "Hi"}]}, "did you mean greeting"),
         ({"accent": "teal"}, "page.accent must look like #0f6b5c, and is 'teal'."),
         ({"accent": "#ffee00"}, "page.accent must have a contrast of at least 4.5 with white, and #ffee00 has 1.2"),
         ({"logo": "../secret.png"}, "page.logo must look like logo.svg"),
@@ -353,7 +361,7 @@ def test_an_invalid_page_option_is_refused_with_its_reason(
 
 def test_a_thousand_prompts_are_refused() -> None:
     prompts = [{"label": str(number), "prompt": "p"} for number in range(1000)]
-    assert _fault(page={"prompts": prompts}).startswith("stages.dev.page.prompts must be a list of 0 to 6")
+    assert _fault(page={"prompts": prompts}) == "stages.dev.page.prompts must be a list of 0 to 6, and has 1000."
 
 
 def test_the_page_options_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
