@@ -71,8 +71,11 @@ class ModelRun:
 class Vendor:
     """All models. `rng_for` gives each run its own numbers; `on_event` is called for each word."""
 
-    def __init__(self, trace: Trace, rng_for: Callable[[str], random.Random], *, trouble: float) -> None:
+    def __init__(
+        self, trace: Trace, rng_for: Callable[[str], random.Random], *, trouble: float, reports_usage: bool
+    ) -> None:
         self.runs: list[ModelRun] = []
+        self.reports_usage = reports_usage
         self.trouble = trouble
         self.on_run: Callable[[ModelRun], None] = lambda run: None
         self._trace, self._rng_for = trace, rng_for
@@ -122,7 +125,7 @@ class Vendor:
                     raise _vendor_error(rng)
                 run.words.append((self._trace.now_ns, event.delta))
             if isinstance(event, r.ResponseCompletedEvent):
-                event.response.usage = _usage(run)
+                event.response.usage = _usage(run) if self.reports_usage else None
                 run.planned = len(run.words)
             event.sequence_number = number
             yield event
@@ -161,14 +164,15 @@ class _Model(Model):
         **__: Any,
     ) -> ModelResponse:
         output: list[Any] = []
+        used: r.ResponseUsage | None = None
         async for event in self.stream_response(system_instructions, input, model_settings, tools):
             if isinstance(event, r.ResponseCompletedEvent):
                 output = list(event.response.output)
                 used = event.response.usage
-                assert used is not None
-        usage = Usage(
-            requests=1, input_tokens=used.input_tokens, output_tokens=used.output_tokens, total_tokens=used.total_tokens
-        )
+        usage = Usage(requests=1)
+        if used is not None:
+            usage.input_tokens, usage.output_tokens = used.input_tokens, used.output_tokens
+            usage.total_tokens = used.total_tokens
         return ModelResponse(output=output, usage=usage, response_id=None)
 
     async def stream_response(

@@ -54,6 +54,7 @@ class Deployment:
     cold_s: float
     skews_s: tuple[float, ...]
     model_trouble: float
+    reports_usage: bool  # whether the vendor says what it charges
     has_titles: bool
     running_turns: int
     messages_per_day: int
@@ -91,6 +92,7 @@ def scenario_of(seed: int) -> Scenario:
         cold_s=rng.choice((0.2, 1.0, 3.0)),
         skews_s=rng.choice(((0.0,), (0.0,), (0.0, 0.05, -0.05), (0.0, 2.0, -2.0))),
         model_trouble=0.0 if is_calm else rng.choice((0.0, 0.1, 0.3)),
+        reports_usage=rng.random() < 0.8,
         has_titles=rng.random() < 0.5,
         running_turns=rng.choice((0, 0, 1, 2)),
         messages_per_day=rng.choice((0, 0, 0, 5)),

@@ -58,7 +58,9 @@ class World:
         self.loop.on_kill = self._kill_machine
         self.weather = Weather(self.rng("weather"), latency_s=deployment.latency_s)
         self.aws = Aws(self.loop, self.trace, self.weather)
-        self.vendor = Vendor(self.trace, self.rng, trouble=deployment.model_trouble)
+        self.vendor = Vendor(
+            self.trace, self.rng, trouble=deployment.model_trouble, reports_usage=deployment.reports_usage
+        )
         self.history = History()
         self.function = Function(
             self.loop, self.trace, self._new_sandbox, self.rng("network"),
