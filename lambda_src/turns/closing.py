@@ -29,6 +29,7 @@ KEEP_TRIES = 30  # an outage of the store lasts seconds; after that the next rea
 LAST_TRY_MS = 1_500  # before Lambda's time-out: the pause before the last attempt, and the attempt
 
 ERROR = b'data: {"type":"error"'
+NOTICE = b'data: {"type":"notice"'
 OPENING = (ERROR, b'data: {"type":"stream_options"')
 
 DEADLINE = NoticeEvent(

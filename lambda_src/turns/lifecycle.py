@@ -67,10 +67,17 @@ class Attached:
                 return
             events.append(event)
             yield services.with_urls(event, self._context)
-        if unfinished := partial_answer.unfinished(events):  # its process died, or another turn took the thread
+        still_open = set(partial_answer.left_open(events))  # its process died, or another turn took the thread
+        if unfinished := partial_answer.unfinished(events):
             await self._turns.recover(self._thread_id, self._context)
             for item in await services.answers.kept(unfinished, self._context):
+                still_open.discard(item.id)
                 yield closing.done(item)
+        if still_open and not events[-1].startswith(closing.NOTICE):
+            row = await services.ledger.load_turn(self._thread_id, context=self._context)
+            has_died = row is not None and row.turn_id == self.turn_id
+            notice = closing.SHUTDOWN if has_died else closing.ELSEWHERE
+            yield closing.encoded(closing.translated(notice, self._context.language))
 
     async def is_over(self) -> bool:
         """Whether the turn is over: its stream is what the journal has, and what its recovery adds."""

@@ -277,6 +277,7 @@ class Tab:
             raise BrokenError("the stream broke off") from error
         finally:
             stream.ended_ns = self._web.trace.now_ns
+            stream.errors += response.errors
         if rest.strip(b"\n") and not rest.startswith(b":"):
             raise BrokenError("the stream ended inside an event")
         stream.is_whole = True

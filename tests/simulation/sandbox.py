@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from lambda_src.dev.emulator.protocol import ErrorReport, Invocation, Prelude
@@ -20,7 +20,9 @@ BuildHandler = Callable[[], StreamingMangum]
 
 
 class Caller(Protocol):
-    """Who gets the response to an invocation."""
+    """Who gets the response to an invocation. `errors` are those that the runtime reports after the response began."""
+
+    errors: list[str]
 
     def begin(self, prelude: Prelude) -> None: ...
 
@@ -37,7 +39,6 @@ class Delivery:
     caller: Caller
     has_begun: bool = False
     is_over: bool = False
-    errors: list[str] = field(default_factory=list)
 
     def end(self, how: Literal["whole", "error", "cut"]) -> None:
         """The response is over, once."""
@@ -179,13 +180,12 @@ class Sandbox:
         if self.delivery is not None:
             if report is not None:
                 self._trace.add("sandbox", self.number, "reports", report.kind, report.name)
-                self.delivery.errors.append(report.name)
+                self.delivery.caller.errors.append(report.name)
             self.delivery.end("whole")
 
     def on_failure(self, report: ErrorReport) -> None:
         self._trace.add("sandbox", self.number, "fails", report.kind, report.name)
         if self.delivery is not None:
-            self.delivery.errors.append(report.name)
             self.delivery.end("error")
 
     def on_closed(self) -> None:

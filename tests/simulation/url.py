@@ -25,7 +25,7 @@ class Response:
     def __init__(self, loop: SimulatedLoop, rng: random.Random, latency_s: float) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.began_ns: int | None = None
+        self.errors: list[str] = []
         self._loop, self._rng, self._latency_s = loop, rng, latency_s
         self._arrived: deque[bytes | Literal["end", "reset"]] = deque()
         self._waiter: asyncio.Future[None] | None = None

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from lambda_src.context import RequestContext
-from lambda_src.turns.closing import CROWDED, encoded
-from tests.turns.turn_fixture import Model, ProcessPair, Reader, as_user, thread_at
+from lambda_src.turns.closing import CROWDED, ELSEWHERE, SHUTDOWN, encoded
+from tests.turns.turn_fixture import Model, ProcessPair, Reader, as_user, kill, thread_at
 
 OF_A_TURN, OF_A_USER = 3, 5  # the limits; not imported, so that changing either fails these tests
 
@@ -39,6 +39,28 @@ async def test_the_oldest_followers_of_a_crowded_turn_are_asked_to_come_back(pai
     model.finish()
     await pair.time.advance(2)
     assert [reader.events for reader in readers[-OF_A_TURN:]] == [original.events] * OF_A_TURN
+
+
+async def test_a_follower_of_a_crashed_turn_without_words_gets_a_notice(pair: ProcessPair) -> None:
+    original = await pair.first.ask(Model(), "hi")
+    await pair.time.advance(1)
+    reader = await follow(pair, original.stream.turn_id)
+    await kill(original)
+    await pair.time.advance(15)
+    assert reader.over
+    assert reader.events[-1] == encoded(SHUTDOWN)
+
+
+async def test_a_follower_of_a_superseded_turn_without_words_gets_a_notice(pair: ProcessPair) -> None:
+    original = await pair.first.ask(Model(), "hi")
+    await pair.time.advance(1)
+    reader = await follow(pair, original.stream.turn_id)
+    await kill(original)  # before it writes its own notice
+    other = await pair.second.ask(Model("msg_other"), "and this")
+    await pair.time.advance(1)
+    assert reader.over
+    assert reader.events[-1] == encoded(ELSEWHERE)
+    await other.stream.stop()
 
 
 async def test_duplicates_of_a_message_count_as_followers(pair: ProcessPair) -> None:
