@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -50,7 +50,7 @@ def inbox(
     where: Place = context.obj
     with one_sentence(where):
         where = placed(where, stage=stage, local=local, cdk_json=cdk_json)
-    wanted: State | None = None if state is StateName.any else state.value
+    wanted = None if state is StateName.any else cast("State", state.value)
     matters = run_it(_read(where, assistant, kind.value if kind else None, wanted), where)
     with one_sentence(where), writing(output) as file:
         print_rows([_row(matter) for matter in matters], output_format, file)

@@ -165,9 +165,8 @@ def zipped(folder: Path) -> bytes:
 async def test_the_example_runs_on_the_local_aws_as_a_subscriber_of_the_topic(tool: Tool, tmp_path: Path) -> None:
     matter = Matter("handoff", "", "ann", "thr_1", time.time_ns())
     with ministack() as aws:
-        sns, functions = (
-            boto3.client(name, endpoint_url=aws.dynamodb.meta.endpoint_url, **KEY) for name in ("sns", "lambda")
-        )
+        url = aws.dynamodb.meta.endpoint_url
+        sns, functions = boto3.client("sns", endpoint_url=url, **KEY), boto3.client("lambda", endpoint_url=url, **KEY)
         function = functions.create_function(
             FunctionName="relay",
             Runtime=f"python{sys.version_info.major}.{sys.version_info.minor}",

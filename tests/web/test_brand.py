@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.web.chat_page import ChatPage
 from tests.web.chatkit_cdn import with_cdn
@@ -89,7 +89,12 @@ def test_the_chosen_tool_is_sent_with_one_message(shop: ChatPage) -> None:
     expect(picker.get_by_role("option")).to_have_text(["Any tool", "Pay", "Look it up"])
     picker.select_option("Pay")
     sent: list[dict[str, Any]] = []
-    shop.page.on("request", lambda request: sent.extend([request.post_data_json] if request.post_data else []))
+
+    def keep(request: Request) -> None:
+        if body := request.post_data_json:
+            sent.append(body)
+
+    shop.page.on("request", keep)
     for words in ("hello", "again"):
         shop.ask(words)
     options = [body["params"]["input"]["inference_options"] for body in sent if "input" in body.get("params", {})]
