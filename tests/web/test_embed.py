@@ -314,6 +314,19 @@ def test_on_a_phone_the_chat_fills_the_screen_and_closes_inside(browser: Browser
     context.close()
 
 
+def test_on_a_phone_a_chat_that_does_not_load_can_be_closed(browser: Browser, shop: Site, stage: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.route(lambda url: "?embed" in url, lambda route: route.abort())
+    page.goto(shop.show(stage))
+    bubble = Bubble(page)
+    bubble.button.tap()
+    expect(bubble.panel).to_be_visible()
+    bubble.button.tap()
+    expect(bubble.panel).to_be_hidden()
+    context.close()
+
+
 @pytest.mark.parametrize(
     ("direction", "attribute", "left"),
     [

@@ -21,7 +21,7 @@ const CSS = `
 .bubble, .panel { position: fixed; z-index: 2147483000; inset-inline-end: max(20px, env(safe-area-inset-right)); }
 .left > .bubble, .left > .panel { inset-inline: auto; left: max(20px, env(safe-area-inset-left)); }
 .right > .bubble, .right > .panel { inset-inline: auto; right: max(20px, env(safe-area-inset-right)); }
-.bubble { bottom: max(20px, env(safe-area-inset-bottom)); display: flex; align-items: center; justify-content: center; gap: 8px; min-width: 56px; height: 56px; padding: 0 15px; border: 1px solid transparent; border-radius: 28px; background: var(--accent); color: #fff; font: 600 15px/1 system-ui, sans-serif; box-shadow: 0 4px 20px #0005; cursor: pointer; }
+.bubble { z-index: 2147483001; bottom: max(20px, env(safe-area-inset-bottom)); display: flex; align-items: center; justify-content: center; gap: 8px; min-width: 56px; height: 56px; padding: 0 15px; border: 1px solid transparent; border-radius: 28px; background: var(--accent); color: #fff; font: 600 15px/1 system-ui, sans-serif; box-shadow: 0 4px 20px #0005; cursor: pointer; }
 .bubble:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
 svg { flex: none; width: 24px; height: 24px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .down, .open .chat { display: none; } .open .down { display: block; }
@@ -35,7 +35,7 @@ iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: nor
 @keyframes turn { to { rotate: 1turn; } }
 .problem { position: absolute; inset: 0; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 12px; padding: 24px; background: Canvas; text-align: center; }
 .problem a { color: LinkText; }
-@media ${FULL_SCREEN} { .root > .panel { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0; } .open > .bubble { display: none; } }
+@media ${FULL_SCREEN} { .root > .panel { inset: 0; width: 100%; height: 100%; border: 0; border-radius: 0; } .open.loaded > .bubble { display: none; } }
 @media (prefers-reduced-motion: reduce) { .panel { transition: none; } .panel[aria-busy]::after { animation: none; } }
 @media print { .root { display: none; } }
 `;
@@ -184,6 +184,7 @@ class ChatEmbed extends EventTarget {
     source.postMessage({ type: "chat-embed" }, allowed, [port2]);
     if (this.#takesFocus) port1.postMessage({ type: "focus", focus: true });
     clearTimeout(this.#late);
+    this.#root.classList.add("loaded"); // from now on the chat has its own button to close it, on a phone
     this.#panel.removeAttribute("aria-busy");
     this.#panel.querySelector(".problem")?.remove();
   }
