@@ -32,7 +32,7 @@ def _pseudo(text: Any) -> Any:
     if isinstance(text, dict):
         return {form: _pseudo(words) for form, words in text.items()}
     words = re.sub(r"\{\w+\}|\w+", lambda match: match[0] if match[0][0] == "{" else _longer(match[0]), text)
-    return f"{MARK}{words}{MARK}"
+    return f"{MARK}{words}{MARK}" if text else ""
 
 
 def _longer(word: str) -> str:

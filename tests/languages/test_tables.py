@@ -176,3 +176,13 @@ def test_no_table_has_a_sentence_that_the_server_lacks() -> None:
     written = {text for _, text in server_sentences()}
     unused = [key for key in ENGLISH["server"] if key not in written and f'"{key}"' not in sources]
     assert not unused
+
+
+def test_the_style_of_the_page_names_no_side_that_would_differ_from_right_to_left() -> None:
+    style = (ROOT / "web" / "src" / "page.css").read_text(encoding="utf-8")
+    sides = re.findall(r"(?:padding|margin|border)-(?:left|right)|(?<![\w-])(?:left|right): (?!50%)", style)
+    for value in re.findall(r"(?<![\w-])(?:padding|margin): ([^;(]+);", style):
+        match value.split():
+            case [_, right, _, left] if right != left:
+                sides.append(value)
+    assert not sides, "use padding-inline-start, margin-inline, inset-inline ..."

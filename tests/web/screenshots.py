@@ -55,7 +55,7 @@ def shoot_language(browser: Browser, url: str, name: str, *, locale: str, questi
     conftest.sign_in(page)
     page.goto(url)
     chat = ChatPage(page, url)
-    chat.respond_with("threads.create", answer_of(question, answer))
+    chat.respond_with("threads.create", answer_of(question, answer, title=question))
     page.locator("#message").fill(question)
     page.keyboard.press("Enter")
     expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached()
