@@ -39,6 +39,7 @@ from lambda_src.turns.turn_task import NOTICED_S, recover
 
 PER_DAY = 3  # requests of one user for a person: a forgotten tab must not page the team all day
 OPEN_GUESTS = 20  # open requests of guests together: anybody can be many guests
+MOVING_MS = 2 * 86_400_000  # account linking moves a thread's matters before the thread, and ends within hours
 TRIES = 5  # a lost race means that somebody wrote, took or returned the thread meanwhile
 ENDING_S = 0.5  # between two looks at a turn that ends in a waiting thread
 LEAVING = "~"  # before the operator of a hold that is being returned: no message of another tab may follow the note
@@ -126,7 +127,7 @@ class Desk:
     async def thread(self, thread_id: str, owner: RequestContext) -> HeldThread:
         """A thread and who has it. Stores the answer of a turn that crashed in it first."""
         await self._turns.recover(thread_id, owner)
-        return HeldThread(await self._store.load_thread(thread_id, context=owner), await self.hold_of(thread_id, owner))
+        return HeldThread(await self._load(thread_id, owner), await self.hold_of(thread_id, owner))
 
     async def items(
         self, thread_id: str, owner: RequestContext, *, after: str | None, limit: int, order: str
@@ -138,7 +139,7 @@ class Desk:
         """Give the thread to the operator. Of several who try, one succeeds. `matter_id`: what the operator takes it
         for; ConflictError if that is closed by now.
         """
-        thread = await self._store.load_thread(thread_id, context=owner)
+        thread = await self._load(thread_id, owner)
         if isinstance(thread.status, ClosedStatus):
             raise ConflictError("This conversation is closed.")
         if matter_id is not None:
@@ -203,7 +204,7 @@ class Desk:
 
     async def give_back(self, thread_id: str, owner: RequestContext, *, operator: str) -> None:
         """Return the thread to the assistant, with a note for it. Repeating it changes nothing."""
-        await self._store.load_thread(thread_id, context=owner)
+        await self._load(thread_id, owner)
         hold = await self.hold_of(thread_id, owner)
         if hold is None and await self._was_closed_by(operator, thread_id, owner):
             return
@@ -221,7 +222,7 @@ class Desk:
 
         A thread that only waits goes back to the assistant.
         """
-        thread = await self._store.load_thread(thread_id, context=owner)
+        thread = await self._load(thread_id, owner)
         hold = await self.hold_of(thread_id, owner)
         if hold is not None:
             if hold.operator not in ("", operator, LEAVING + operator):
@@ -232,7 +233,7 @@ class Desk:
             if not await self.inbox.release(thread_id, hold, operator=operator, context=owner):
                 raise _not_yours()
         for matter in await self.inbox.matters_of(thread_id, context=owner):
-            if matter.state != "closed":
+            if matter.state != "closed" and matter.kind != "handoff":  # those are closed when they are released
                 await self.inbox.close_matter(matter, operator=operator)
 
     async def withdraw(self, operator: str, request_id: str) -> None:
@@ -310,9 +311,20 @@ class Desk:
         except Exception as error:  # noqa: BLE001 - a fence: the user's request has succeeded, or has its own error
             log_fault("matter_not_opened", error, kind=kind)
 
+    async def _load(self, thread_id: str, owner: RequestContext) -> ThreadMetadata:
+        """The thread. NotFoundError if it is gone, perhaps by retention: then its old matters are closed."""
+        try:
+            return await self._store.load_thread(thread_id, context=owner)
+        except NotFoundError:
+            old_ms = self._clock() // 1_000_000 - MOVING_MS
+            for matter in await self.inbox.matters_of(thread_id, context=owner):
+                if matter.state != "closed" and matter.changed_ms < old_ms:
+                    await self.inbox.close_matter(matter, operator="")
+            raise
+
     async def _own(self, thread_id: str, owner: RequestContext, operator: str) -> Hold:
         """The operator's hold of a thread."""
-        await self._store.load_thread(thread_id, context=owner)
+        await self._load(thread_id, owner)
         hold = await self.hold_of(thread_id, owner)
         if hold is None or hold.operator != operator:
             raise _not_yours()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from chatkit.store import NotFoundError
@@ -26,13 +27,14 @@ from chatkit.types import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_src.context import RequestContext
+from lambda_src.auth.account_linking import AccountLinking
+from lambda_src.context import RequestContext, User
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.errors import ChatError
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.ports import Hold
-from lambda_src.support.desk import LEFT, Desk
+from lambda_src.support.desk import LEAVING, LEFT, Desk
 from lambda_src.turns import closing
 from lambda_src.turns.duplicates import MESSAGE, TurnRequest
 from lambda_src.turns.lifecycle import Turns
@@ -42,12 +44,12 @@ from lambda_src.turns.turn_task import TurnServices
 from tests.store.dying import DyingProcess, KilledError
 from tests.store.interleaved import HeldExecutor, interleave
 from tests.store.local import Local
-from tests.store.model import Inline
+from tests.store.model import MACHINES, Inline
 
-ANN = context_of("ann")
+ANN, BOB = context_of("ann"), context_of("bob")
 THREAD = "thr_1"
 REFUSALS = (ChatError, NotFoundError, KilledError)
-USER_ACTIONS = ("say", "say", "ask", "stop", "delete")
+USER_ACTIONS = ("say", "say", "ask", "ask", "stop", "link", "delete", "erase")
 OPERATOR_ACTIONS = ("take", "write", "return", "close", "withdraw")
 FOREVER = 10_000  # requests
 
@@ -102,13 +104,13 @@ class Process:
             clock=lambda: self.local.now,
         )
 
-    async def say(self, name: str) -> list[bytes]:
+    async def say(self, name: str, owner: RequestContext = ANN) -> list[bytes]:
         """Send a message under a name, and read its stream."""
         request = TurnRequest(MESSAGE, THREAD, name.encode(), f"message-of-ann-{name}")
-        context = replace(ANN, turn=request.turn(ANN.user.id))
+        context = replace(owner, turn=request.turn(owner.user.id))
 
         async def check() -> None:
-            await self.store.load_thread(THREAD, ANN)
+            await self.store.load_thread(THREAD, owner)
 
         async def begin() -> AsyncIterator[bytes]:
             return answer(self.store, context)
@@ -117,6 +119,16 @@ class Process:
         events = [event async for event in stream]
         await stream.finished()
         return events
+
+    @property
+    def linking(self) -> AccountLinking:
+        """Moves ann's threads to bob."""
+        return AccountLinking(self.store, self.turns, now=lambda: self.local.now / 10**9)
+
+    async def erase(self) -> None:
+        """Erase ann."""
+        async for _ in self.store.erase_user(ANN):
+            pass
 
     async def act(self, who: str, action: str, number: int) -> None:
         """Do one thing."""
@@ -127,6 +139,10 @@ class Process:
                 await self.desk.ask(THREAD, ANN)
             case "stop":
                 await self.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+            case "erase":
+                await self.erase()
+            case "link":
+                await self.linking.link(User("ann", is_guest=True), BOB)
             case "delete":
                 await self.store.delete_thread(THREAD, ANN)
                 await self.store.sweep_thread(THREAD, ANN, stop=lambda: False)
@@ -193,15 +209,25 @@ def refused(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[Non
     return run
 
 
-async def items_of(local: Local) -> list[ThreadItem]:
+async def items_of(local: Local, owner: RequestContext) -> list[ThreadItem]:
     """The items of the thread."""
-    return (await local.store().load_thread_items(THREAD, None, 100, "asc", ANN)).data
+    return (await local.store().load_thread_items(THREAD, None, 100, "asc", owner)).data
 
 
-async def hold_of(local: Local) -> Hold | None:
+async def hold_of(local: Local, owner: RequestContext) -> Hold | None:
     """Who has the thread."""
-    row = await local.store().ledger.load_turn(THREAD, context=ANN)
+    row = await local.store().ledger.load_turn(THREAD, context=owner)
     return None if row is None else row.hold
+
+
+async def owner_of(last: "Process") -> RequestContext | None:
+    """Whose the thread is after unfinished moves were finished; None if it is gone."""
+    await last.linking.finish(stop=lambda: False)
+    for owner in (ANN, BOB):
+        with suppress(NotFoundError):
+            await last.store.load_thread(THREAD, owner)
+            return owner
+    return None
 
 
 def assert_conversation(items: list[ThreadItem]) -> None:
@@ -220,10 +246,11 @@ def assert_conversation(items: list[ThreadItem]) -> None:
     assert len(set(ids)) == len(ids)
 
 
-async def assert_consistent(local: Local) -> None:
-    """The lease and the inbox say the same, and the inbox has nothing of a deleted thread after its sweep."""
-    hold = await hold_of(local)
+async def assert_consistent(local: Local, owner: RequestContext) -> None:
+    """The lease and the inbox say the same, and nothing in the inbox is another user's."""
+    hold = await hold_of(local, owner)
     page = await local.store().ledger.inbox().page("")
+    assert {matter.user_id for matter in page.matters} <= {owner.user.id}
     open_handoffs = [matter for matter in page.matters if matter.kind == "handoff" and matter.state != "closed"]
     if hold is None:
         assert open_handoffs == []
@@ -238,43 +265,43 @@ async def scene(rounds: list[list[Step]], schedule: list[int]) -> None:
     await local.store().save_thread(thread_of(THREAD), ANN)
     number = 0
     for together in rounds:
-        processes = []
+        processes: list[tuple[HeldExecutor, Callable[[], Awaitable[None]]]] = []
         for step in together:
             held = HeldExecutor()
             process = Process(local, held, step.dies_at)
             number += 1
-            work = refused(lambda p=process, s=step, n=number: p.act(s.who, s.action, n))  # type: ignore[misc]
-            processes.append((held, work))
+            processes.append((held, refused(partial(process.act, step.who, step.action, number))))
         await interleave(schedule, *processes)
         local.later(1)
     local.later(400)  # every lease of a dead process has expired
     last = Process(local)
-    try:
-        thread = await last.store.load_thread(THREAD, ANN)
-    except NotFoundError:
+    if any(step.action == "erase" for together in rounds for step in together):
+        await last.erase()
+    owner = await owner_of(last)
+    if owner is None:
         await last.store.sweep(stop=lambda: False)
-        page = await last.store.ledger.inbox().page("")
-        assert page.matters == []
+        assert (await last.store.ledger.inbox().page("")).matters == []
         return
-    await last.turns.recover(THREAD, ANN)
-    await assert_consistent(local)
-    assert_conversation(await items_of(local))
+    thread = await last.store.load_thread(THREAD, owner)
+    await last.turns.recover(THREAD, owner)
+    await assert_consistent(local, owner)
+    assert_conversation(await items_of(local, owner))
     if isinstance(thread.status, ClosedStatus):
         return
-    hold = await hold_of(local)
-    operator = hold.operator if hold is not None and hold.operator else "olga"
-    await last.desk.take(THREAD, ANN, operator=operator, matter_id=None)
-    await last.desk.write(THREAD, ANN, operator=operator, author=operator, text="bye", name=None)
-    await last.desk.give_back(THREAD, ANN, operator=operator)
-    await last.say("last")
-    items = await items_of(local)
+    hold = await hold_of(local, owner)
+    operator = hold.operator.removeprefix(LEAVING) if hold is not None and hold.operator else "olga"
+    await last.desk.take(THREAD, owner, operator=operator, matter_id=None)
+    await last.desk.write(THREAD, owner, operator=operator, author=operator, text="bye", name=None)
+    await last.desk.give_back(THREAD, owner, operator=operator)
+    await last.say("last", owner)
+    items = await items_of(local, owner)
     assert_conversation(items)
     assert items[-1].id.startswith("model-")
     assert sum(isinstance(item, UserMessageItem) for item in items) <= number + 1
-    await assert_consistent(local)
+    await assert_consistent(local, owner)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=3 * MACHINES, deadline=None)
 @given(
     rounds=st.lists(st.lists(steps, min_size=1, max_size=3), min_size=1, max_size=4),
     schedule=st.lists(st.integers(0, 2), max_size=40),

@@ -12,6 +12,7 @@ from lambda_src.dev.testing import calls, says
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.sdk import ask_a_human
 from lambda_src.settings import QuotaSettings, Settings
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.support.desk import CLOSED, LEFT, OPEN_GUESTS, PER_DAY
 from tests.apps.chat import message
 from tests.apps.support import OPERATORS, CountingModel, SupportApp
@@ -252,6 +253,16 @@ async def test_a_deleted_thread_leaves_the_inbox(support: SupportApp) -> None:
     assert await support.operator("olga").matters() == []
     for change in ("take", "return", "close"):
         assert (await support.operator("olga").post("ann", thread_id, change)).status == 404
+
+
+async def test_what_retention_has_removed_leaves_the_open_matters() -> None:
+    now_s = 1_800_000_000
+    store = MemoryStore(retention_s=3600, clock=lambda: now_s * 10**9)
+    support = SupportApp(store=store, clock=lambda: now_s * 10**9)
+    thread_id = await support.waiting()
+    now_s += 3 * 86_400
+    assert (await support.operator("olga").get(f"threads/ann/{thread_id}")).status == 404
+    assert await support.operator("olga").matters("?state=open") == []
 
 
 async def test_a_thumbs_down_is_one_matter(support: SupportApp) -> None:

@@ -86,14 +86,16 @@ class TableInbox(LedgerPart):
             found += [rows.matter_key(row) for row in page]
         stored = await self._table.get_many(found) if found else {}
         matters = [_matter(row, pk.partition("#")[2]) for (pk, _), row in stored.items() if self._is_listed(row, None)]
-        return sorted(matters, key=lambda matter: matter.id)
+        own = [matter for matter in matters if matter.user_id == context.user.id]
+        return sorted(own, key=lambda matter: matter.id)
 
     @within_budget
     async def close_matter(self, matter: Matter, *, operator: str) -> None:
         """inbox.Inbox."""
         closed = self._changed(matter, operator=operator, state="closed")
+        own = f"#{rows.USER_ID} = :{rows.USER_ID}"  # account linking may have given it to another user
         try:
-            await self._table.apply(Update(closed.key, closed.expression, closed.values, condition=_STORED))
+            await self._table.apply(Update(closed.key, closed.expression, closed.values, condition=own))
         except ConditionFailedError:
             return
 

@@ -137,9 +137,14 @@ class TableHandover:
         with suppress(ConditionFailedError):
             await self._table.update(
                 rows.matter_key(lead),
-                f"SET #{rows.USER_ID} = :user, #is_guest = :no",
+                f"SET #{rows.USER_ID} = :user, #is_guest = :no, #changed_ms = :now",
                 condition=f"#{rows.USER_ID} = :guest",
-                values={":user": rows.text(user_id), ":guest": rows.text(guest_id), ":no": {"BOOL": False}},
+                values={
+                    ":user": rows.text(user_id),
+                    ":guest": rows.text(guest_id),
+                    ":no": {"BOOL": False},
+                    ":now": rows.number(self._clock() // 1_000_000),
+                },
             )
 
     async def _copy_attachments(self, thread_id: str, guest_id: str, user_id: str, copy_file: CopyFile) -> None:
