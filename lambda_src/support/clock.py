@@ -15,12 +15,13 @@ from chatkit.store import NotFoundError
 from chatkit.types import AssistantMessageContent, AssistantMessageItem, ThreadItem
 
 from lambda_src.context import RequestContext, User
-from lambda_src.errors import ChatError, ConflictError
+from lambda_src.errors import ChatError, ConflictError, UnavailableError
 from lambda_src.observability.faults import log_fault
 from lambda_src.store.inbox import Inbox, Matter
 from lambda_src.store.ports import Hold
-from lambda_src.support.events import UNANSWERED, Publish, event_of
+from lambda_src.support.events import UNANSWERED, EventType, Publish, event_of
 
+RETRY_MS = 60_000  # before an event that was not accepted is sent again: the next look
 INFORMED = "user.informed"  # recorded like an accepted event, once the user has the message
 
 log = logging.getLogger(__name__)
@@ -57,32 +58,36 @@ class OperatorClock:
 
         One query for each assistant if nothing is due. A matter that fails does not keep the others waiting.
         """
-        looked_at = 0
+        looked_at, is_up = 0, True
         for assistant in self._assistants:
             for matter in await self._inbox.due(assistant, now_ms=self._now_ms()):
                 if stop():
                     return looked_at
                 looked_at += 1
-                try:
-                    await self._handle(matter)
+                try:  # once an event has failed, no other one waits for the topic in this look
+                    is_up = await self._handle(matter, is_up=is_up) and is_up
                 except ChatError as error:
                     log_fault("matter_not_handled", error, kind=matter.kind)
         return looked_at
 
-    async def _handle(self, matter: Matter) -> None:
-        if (event := event_of(matter)) not in matter.accepted:
-            await self._publish(event, matter)
-            await self._inbox.settle(matter, accepted=event, due_ms=self.due_ms(matter))
+    async def _handle(self, matter: Matter, *, is_up: bool) -> bool:
+        """Do what is due for one matter; False if an event was not accepted. `is_up`: whether the topic is."""
+        is_sent = await self._send(event_of(matter), matter, is_up=is_up)
+        due_ms: int | None = None
         match matter.state:
             case "taken":
-                await self._take_back(matter)
-            case "open" if matter.kind == "handoff":
-                if (due_ms := self.due_ms(matter)) is not None and due_ms <= self._now_ms():
-                    await self._inform(matter)
-                else:
-                    await self._inbox.settle(matter, accepted=None, due_ms=due_ms)
+                due_ms = await self._take_back(matter)
+            case "open" if (due_ms := self.due_ms(matter)) is not None and due_ms <= self._now_ms():
+                await self._inform(matter)
+                is_sent = await self._send(UNANSWERED, matter, is_up=is_sent) and is_sent
+                due_ms = None
             case _:
-                await self._inbox.settle(matter, accepted=None, due_ms=None)
+                pass
+        if not is_sent:  # behind the others that are due, so that a topic that is down does not keep them waiting
+            retry_ms = self._now_ms() + RETRY_MS
+            due_ms = retry_ms if due_ms is None else min(due_ms, retry_ms)
+        await self._inbox.settle(matter, accepted=None, due_ms=due_ms)
+        return is_sent
 
     def due_ms(self, matter: Matter) -> int | None:
         """When somebody must have come for a matter that waits; None if nothing must happen."""
@@ -90,27 +95,40 @@ class OperatorClock:
             return None
         return max(matter.opened_ns // 1_000_000, matter.changed_ms) + self._wait_ms
 
-    async def _inform(self, matter: Matter) -> None:
-        """Nobody came in time: the user gets one message, the operators an event and an alarm."""
-        context = context_of(matter)
-        if INFORMED not in matter.accepted:
-            try:
-                await self._messages.add_thread_item(matter.thread_id, self._message(matter), context)
-            except (NotFoundError, ConflictError):
-                log.info("handoff_gone")  # the thread is deleted, and the matter with it
-            log.warning("handoff_unanswered", extra={"user": matter.user_id})
-            await self._inbox.settle(matter, accepted=INFORMED, due_ms=matter.due_ms)
-        await self._publish(UNANSWERED, matter)
-        await self._inbox.settle(matter, accepted=UNANSWERED, due_ms=None)
+    async def _send(self, event: EventType, matter: Matter, *, is_up: bool) -> bool:
+        """Publish an event that was not accepted yet; False if it is not accepted now either."""
+        if event in matter.accepted:
+            return True
+        if not is_up:
+            return False
+        try:
+            await self._publish(event, matter)
+        except UnavailableError:
+            return False  # the topic has logged it
+        await self._inbox.settle(matter, accepted=event, due_ms=matter.due_ms)
+        return True
 
-    async def _take_back(self, matter: Matter) -> None:
-        """The operator's role has expired: the thread returns to the inbox, where it waits anew."""
+    async def _inform(self, matter: Matter) -> None:
+        """Nobody came in time: the user gets one message, and the alarm rings."""
+        if INFORMED in matter.accepted:
+            return
+        try:
+            await self._messages.add_thread_item(matter.thread_id, self._message(matter), context_of(matter))
+        except (NotFoundError, ConflictError):
+            log.info("handoff_gone")  # the thread is deleted, and the matter with it
+        log.warning("handoff_unanswered", extra={"user": matter.user_id})
+        await self._inbox.settle(matter, accepted=INFORMED, due_ms=matter.due_ms)
+
+    async def _take_back(self, matter: Matter) -> int | None:
+        """The operator's role has expired: the thread returns to the inbox, where it waits anew.
+
+        Returns when to look again: at once, to compute how long it waits, unless somebody was faster.
+        """
         hold = Hold(matter.operator, 0, matter.id)
-        if await self._inbox.pass_on(matter.thread_id, hold, operator="", context=context_of(matter)):
-            log.info("handoff_returned", extra={"user": matter.user_id})
-            await self._inbox.settle(matter, accepted=None, due_ms=self._now_ms())  # the next look computes the wait
-        else:
-            await self._inbox.settle(matter, accepted=None, due_ms=None)
+        if not await self._inbox.pass_on(matter.thread_id, hold, operator="", context=context_of(matter)):
+            return None
+        log.info("handoff_returned", extra={"user": matter.user_id})
+        return self._now_ms()
 
     def _message(self, matter: Matter) -> AssistantMessageItem:
         """The same item however often it is made."""

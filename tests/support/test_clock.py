@@ -17,7 +17,7 @@ from lambda_src.dev.store_contract.samples import context_of, message_of, thread
 from lambda_src.errors import UnavailableError
 from lambda_src.settings import Settings
 from lambda_src.store.aws_calls import Calls
-from lambda_src.store.inbox import Inbox, Matter
+from lambda_src.store.inbox import DUE_MATTERS, Inbox, Matter
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.support.clock import OperatorClock
 from lambda_src.support.events import AnnouncedInbox, EventTopic, EventType, body_of
@@ -228,6 +228,28 @@ async def test_a_matter_that_fails_does_not_keep_the_others_waiting(support: Sup
     await inbox.open_matter(Matter("thumbs-down", "", "ada", "thr_1", support.local.now, "msg_1"))
     support.local.later(60)
     assert await support.look() == 2
+
+
+async def test_a_topic_that_is_down_keeps_no_user_waiting_for_the_message(support: Support) -> None:
+    """Each look handles a limited number of matters; those whose event fails go behind the others."""
+    support.topic.is_down = True
+    await support.store().save_thread(thread_of(), ADA)
+    for number in range(DUE_MATTERS + 20):
+        await support.inbox().open_matter(
+            Matter("thumbs-down", "", "ada", "thr_1", support.local.now + number, f"msg_{number}")
+        )
+    support.local.later(1)
+    matter = await support.ask()
+    for _ in range(WAIT_MINUTES + 3):
+        support.local.later(60)
+        await support.look()
+    assert await support.messages() == [TEXT]
+    support.topic.is_down = False
+    for _ in range(4):
+        support.local.later(60)
+        await support.look()
+    assert len(support.topic.sent) == len(set(support.topic.sent)) == DUE_MATTERS + 20 + 2
+    assert ("handoff.unanswered", body_of("handoff.unanswered", matter)["id"]) in support.topic.sent
 
 
 def subscribed(sns: Any, sqs: Any) -> tuple[str, Callable[[], list[dict[str, Any]]]]:
