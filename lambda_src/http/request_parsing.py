@@ -21,7 +21,6 @@ from starlette.requests import Request
 
 from lambda_src.errors import RequestError
 from lambda_src.http import request_limits
-from lambda_src.runs import approvals
 
 MAX_FAULTS = 3  # in one message: enough to fix a body, short enough to display
 FAULT_CHARS = 200  # of the text of each fault
@@ -196,6 +195,8 @@ def parse_operator_message(body: bytes) -> OperatorMessage:
         raise RequestError(_sentence(error)) from None
     if not message.text.strip():
         raise RequestError("text is empty.")
+    from lambda_src.runs import approvals  # noqa: PLC0415 - off the cold path: the Agents SDK
+
     author = message.author
     if not AUTHOR.fullmatch(author) or approvals.visible(author) != author:
         raise RequestError("author must be a name of at most 40 letters, digits, spaces, periods, apostrophes and -.")
