@@ -245,7 +245,7 @@ def page_of(
         "features": {
             "attachments": settings.bucket is not None,
             "dictation": dictation,
-            "people": settings.operators is not None and "" in settings.operators.assistants,
+            "people": [] if settings.operators is None else list(settings.operators.assistants),
             "models": list(settings.models),
             "tools": [{"id": name, "label": label_of(name)} for name in settings.tool_choices],
             "max_image_bytes": min(MAX_IMAGE_BYTES, settings.max_file_bytes),

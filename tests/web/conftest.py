@@ -46,6 +46,7 @@ MISSING = f"NO BROWSER: none of {', '.join(BROWSERS)} is installed. `make browse
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]  # root in a container has no sandbox
 ISSUER = "https://issuer.test"
 HOSTED = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": f"{ISSUER}/", "CHAT_AUTH_AUDIENCE": "chat"}
+STAFFED = HOSTED | {"CHAT_OPERATORS": "{}"}
 PEOPLE = HOSTED | {"CHAT_AUTH_CLIENT_ID": "page"}
 SALES_PROMPT = {"label": "Prices", "prompt": "What does it cost?"}
 SALES = {"name": "sales", "label": "Sales", "greeting": "What may we sell you?", "prompts": [SALES_PROMPT]}
@@ -229,7 +230,7 @@ def visitors() -> Iterator[str]:
 @pytest.fixture(scope="package")  # so that its thread is gone before other suites run
 def staffed() -> Iterator[str]:
     """A server with operators: those whose token says so."""
-    with served_in_process(HOSTED | {"CHAT_OPERATORS": "{}"}) as url:
+    with served_in_process(STAFFED) as url:
         yield url
 
 

@@ -1,6 +1,8 @@
 """People who answer, on the page: the button that asks for one, what they write, and the way back to the assistant."""
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -8,7 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.chat_page import ChatPage
-from tests.web.conftest import sign_in, token_of
+from tests.web.chatkit_cdn import with_cdn
+from tests.web.conftest import HOSTED, STAFFED, served_in_process, sign_in, token_of
 
 
 class Desk:
@@ -29,11 +32,18 @@ class Desk:
         self._client.post(path, json=body or None).raise_for_status()
 
 
+@contextmanager
+def operator_of(url: str) -> Iterator[Desk]:
+    """An operator of the server."""
+    headers = {"authorization": f"Bearer {token_of(role='operator')}"}
+    with httpx2.Client(base_url=f"{url}operator/", headers=headers) as client:
+        yield Desk(client)
+
+
 @pytest.fixture
 def desk(staffed: str) -> Iterator[Desk]:
-    headers = {"authorization": f"Bearer {token_of(role='operator')}"}
-    with httpx2.Client(base_url=f"{staffed}operator/", headers=headers) as client:
-        yield Desk(client)
+    with operator_of(staffed) as desk:
+        yield desk
 
 
 @pytest.fixture
@@ -90,6 +100,30 @@ def test_the_state_survives_a_reload(page: ChatPage, desk: Desk) -> None:
     desk.do(thread_of(page), "take")
     desk.do(thread_of(page), "messages", text="after the reload")
     expect(page.answer).to_have_text("Support: after the reload")
+
+
+def test_openais_component_fetches_what_a_person_writes(tab: Page) -> None:
+    sign_in(tab)
+    chatkit = with_cdn(tab)
+    with served_in_process(STAFFED | {"CHAT_DOMAIN_KEY": "domain_pk_test"}) as url, operator_of(url) as desk:
+        tab.goto(url)
+        expect(chatkit.element).to_be_visible()
+        chatkit.say("hello")
+        tab.get_by_role("button", name="Talk to a person").click()
+        expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
+        thread_id = str(chatkit.element.evaluate("chat => chat.threadId"))
+        desk.do(thread_id, "take")
+        expect(tab.get_by_text("A person answers here.")).to_be_visible()
+        before = int(chatkit.element.get_attribute("data-updates") or 0)
+        expect(chatkit.element).to_have_attribute("data-updates", re.compile(rf"^({before + 1}|{before + 2})$"))
+
+
+def test_the_button_is_there_only_where_people_answer(tab: Page) -> None:
+    sign_in(tab)
+    with served_in_process(HOSTED | {"CHAT_OPERATORS": '{"assistants": ["sales"]}'}) as url:
+        page = ChatPage(tab, url).open()
+        page.ask("hello")
+        expect(page.button("Talk to a person")).to_be_hidden()
 
 
 def test_a_stage_without_operators_has_no_button(echo: ChatPage) -> None:

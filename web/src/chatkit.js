@@ -46,7 +46,7 @@ export async function serveChatKit({ config, session, host, app }) {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
     if (host) host.thread = detail.threadId;
   });
-  if (config.features.people) bar.append(watchedBy(element, chat, say));
+  if (shown.features.people) bar.append(watchedBy(element, chat, say));
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {
     if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded during an answer
     if (host) host.isAnswering = false;

@@ -128,7 +128,8 @@ class ChatApp extends HTMLElement {
     this.assistant = assistant;
     this.api = this.apis.get(assistant);
     this.threads.api = this.api;
-    this.composer.use(this.api, featuresFor(this.config.features, assistant));
+    this.features = featuresFor(this.config.features, assistant);
+    this.composer.use(this.api, this.features);
     if (this.picker) this.picker.selectedIndex = [...this.apis.keys()].indexOf(assistant);
     const brand = brandFor(this.brand, assistant);
     const prompts = brand.prompts.map(({ label, prompt }) => h("button.prompt", { type: "button", onclick: () => this.composer.send(prompt) }, label));
@@ -280,7 +281,7 @@ class ChatApp extends HTMLElement {
   /** Show what people write in a thread that one of them has. */
   #watch(now) {
     this.watched?.stop();
-    if (!this.config.features.people) return;
+    if (!this.features.people) return;
     const news = newsOf(this.api, now);
     const refresh = async () => {
       const came = await news();
@@ -339,7 +340,7 @@ class ChatApp extends HTMLElement {
     this.composer.closed = !this.session.isSignedIn ? t("not_signed_in")
       : type === "active" ? null : reason || t("chat_closed");
     this.empty.hidden = Boolean(now.id || now.items.size);
-    this.people.draw(now.held, this.config.features.people && now.id && type === "active" && !now.running);
+    this.people.draw(now.held, this.features.people && now.id && type === "active" && !now.running);
     this.#announce(now);
     this.#problem(now);
   }
