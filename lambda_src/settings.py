@@ -6,7 +6,7 @@ tests/agreements/test_infra_and_function.py checks both.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
@@ -163,6 +163,7 @@ class PageSettings:
     greeting: str | None = None
     prompts: tuple[Mapping[str, str], ...] = ()  # label and prompt
     assistants: tuple[Mapping[str, Any], ...] = ()  # name, label, and what differs from the page
+    labels: tuple[Mapping[str, str], ...] = ()  # name and label of models and tools
     accent: str | None = None  # #rrggbb
     logo: str | None = None  # a file in lambda_src/agent/
     disclaimer: str | None = None
@@ -170,6 +171,7 @@ class PageSettings:
     languages: tuple[str, ...] = ()  # the first is for users who read none of them; empty: all
 
 
+PROMPT = ("label", "prompt")
 _PAGE_ASSISTANT = {"name", "label", "greeting", "prompts", "models"}
 
 
@@ -184,11 +186,14 @@ def _page(value: str) -> PageSettings:
     for name, content in given.items():
         if name not in names:
             raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
-        if name not in ("prompts", "assistants", "languages") and not isinstance(content, str):
+        if name not in ("prompts", "assistants", "labels", "languages") and not isinstance(content, str):
             raise ValueError(f"is wrong: {name} must be a text, and is {content!r}")
-    prompts = given.get("prompts", [])
-    if not isinstance(prompts, list) or not all(map(_is_prompt, prompts)):
-        raise ValueError(f"is wrong: prompts must be a list of objects with label and prompt, and is {prompts!r}")
+    pairs: dict[str, Any] = {}
+    for name, keys in (("prompts", PROMPT), ("labels", ("name", "label"))):
+        listed = given.get(name, [])
+        if not isinstance(listed, list) or not all(_has_texts(each, keys) for each in listed):
+            raise ValueError(f"is wrong: {name} must be a list of objects with {' and '.join(keys)}, and is {listed!r}")
+        pairs[name] = tuple(listed)
     assistants = given.get("assistants", [])
     if not isinstance(assistants, list) or not all(map(_is_page_assistant, assistants)):
         raise ValueError(f"is wrong: assistants must be a list of objects with name and label, and is {assistants!r}")
@@ -198,13 +203,11 @@ def _page(value: str) -> PageSettings:
     languages = given.get("languages", [])
     if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
         raise ValueError(f'is wrong: languages must be a list such as ["en", "de"], and is {languages!r}')
-    return PageSettings(
-        **{**given, "prompts": tuple(prompts), "assistants": tuple(assistants), "languages": tuple(languages)}
-    )
+    return PageSettings(**{**given, **pairs, "assistants": tuple(assistants), "languages": tuple(languages)})
 
 
-def _is_prompt(value: object) -> bool:
-    if not isinstance(value, dict) or value.keys() != {"label", "prompt"}:
+def _has_texts(value: object, keys: Sequence[str]) -> bool:
+    if not isinstance(value, dict) or value.keys() != set(keys):
         return False
     return all(isinstance(text, str) and text.strip() for text in value.values())
 
@@ -217,7 +220,7 @@ def _is_page_assistant(value: object) -> bool:
     return (
         all(isinstance(text, str) for text in texts)
         and isinstance(prompts, list)
-        and all(map(_is_prompt, prompts))
+        and all(_has_texts(prompt, PROMPT) for prompt in prompts)
         and isinstance(models, list)
         and all(isinstance(model, str) for model in models)
     )

@@ -63,6 +63,7 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_PAGE", '{"title": 1}'),
         ("CHAT_PAGE", '{"prompts": ["hello"]}'),
         ("CHAT_PAGE", '{"prompts": [{"label": "a", "prompt": " "}]}'),
+        ("CHAT_PAGE", '{"labels": [{"name": "large"}]}'),
         ("CHAT_PAGE", '{"logo": "../secret.png"}'),
         ("CHAT_GUEST_QUOTAS", '{"messages_per_day": "few"}'),
         ("CHAT_GUEST_QUOTAS", '{"tokens_percent": 0}'),

@@ -251,6 +251,14 @@ class PageAssistantConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfig:
+    """What users read for a model or a tool that they may choose."""
+
+    name: str = option(words(200), "Name of a model in `models`, or of a tool in `tool_choices`.", takes="text")
+    label: str = option(words(60), "What users read instead.", takes="text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
     """The page's looks and words, in our own client and in OpenAI's component alike."""
 
@@ -276,6 +284,12 @@ class PageConfig:
         list_of(object_of(PageAssistantConfig), at_most=20),
         "Assistants that users may choose, the default first; if empty, the page is for the unnamed one.",
         takes="list of objects, at most 20",
+        default=(),
+    )
+    labels: tuple[LabelConfig, ...] = option(
+        list_of(object_of(LabelConfig), at_most=50),
+        "What users read for the models and tools that they may choose, instead of their names.",
+        takes="list of objects, at most 50",
         default=(),
     )
     accent: str | None = option(

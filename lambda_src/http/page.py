@@ -18,7 +18,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -246,8 +246,8 @@ def page_of(
             "attachments": settings.bucket is not None,
             "dictation": dictation,
             "people": [] if settings.operators is None else list(settings.operators.assistants),
-            "models": list(settings.models),
-            "tools": [{"id": name, "label": label_of(name)} for name in settings.tool_choices],
+            "models": _choices(settings.models, settings.page),
+            "tools": _choices(settings.tool_choices, settings.page, in_words),
             "max_image_bytes": min(MAX_IMAGE_BYTES, settings.max_file_bytes),
             "max_file_bytes": settings.max_file_bytes,
         },
@@ -266,11 +266,21 @@ def page_of(
 def _brand(page: PageSettings) -> dict[str, Any]:
     """What the page's script needs of its looks and words."""
     brand = {**asdict(page), "logo": page.logo is not None}
-    del brand["languages"]  # the offered ones are added with their names
+    del brand["labels"], brand["languages"]  # the offered ones are added with their names
+    brand["assistants"] = [
+        {**assistant, "models": _choices(assistant["models"], page)} if assistant.get("models") else assistant
+        for assistant in page.assistants
+    ]
     return brand
 
 
-def label_of(tool: str) -> str:
+def _choices(names: Sequence[str], page: PageSettings, label_of: Callable[[str], str] = str) -> list[dict[str, str]]:
+    """Models or tools that users may choose, each with its label; `label_of` makes it if the stage has none."""
+    labels = {each["name"]: each["label"] for each in page.labels}
+    return [{"id": name, "label": labels.get(name) or label_of(name)} for name in names]
+
+
+def in_words(tool: str) -> str:
     """A tool's name as users read it: `search_orders` is "Search orders"."""
     words = re.sub(r"[_-]+", " ", tool).strip()
     return words[:1].upper() + words[1:]

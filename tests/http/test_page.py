@@ -90,10 +90,19 @@ async def test_without_a_logo_the_route_is_a_404(chat: Chat) -> None:
 
 
 def test_a_stages_brand_and_models_are_in_the_pages_configuration() -> None:
-    page = {"title": "Shop", "logo": "logo.svg"}
-    config = page_config({"CHAT_PAGE": json.dumps(page), "CHAT_MODELS": "small,large"})
+    labels = [{"name": "large", "label": "Thorough"}, {"name": "pay", "label": "Pay"}, {"name": "other", "label": "-"}]
+    page: dict[str, Any] = {"title": "Shop", "logo": "logo.svg", "labels": labels}
+    page["assistants"] = [{"name": "", "label": "Help"}, {"name": "sales", "label": "Sales", "models": ["large"]}]
+    offered = {"CHAT_MODELS": "small,large", "CHAT_TOOL_CHOICES": "pay,look_it-up"}
+    config = page_config({"CHAT_PAGE": json.dumps(page), **offered})
     assert (config["page"]["title"], config["page"]["logo"]) == ("Shop", True)
-    assert config["features"]["models"] == ["small", "large"]
+    assert config["features"]["models"] == [{"id": "small", "label": "small"}, {"id": "large", "label": "Thorough"}]
+    tools = [{"id": "pay", "label": "Pay"}, {"id": "look_it-up", "label": "Look it up"}]
+    assert config["features"]["tools"] == tools
+    assert [assistant.get("models") for assistant in config["page"]["assistants"]] == [
+        None,
+        [{"id": "large", "label": "Thorough"}],
+    ]
 
 
 @pytest.mark.parametrize(

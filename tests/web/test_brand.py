@@ -19,6 +19,7 @@ PROMPTS = [
     {"label": "Where is my order?", "prompt": "Where is order 17?"},
     {"label": "<b>Returns</b>", "prompt": "How do I return something?"},
 ]
+LABELS = [{"name": "large", "label": "Thorough"}, {"name": "look_it-up", "label": "Search our shop"}]
 PAGE = {
     "title": "Shop & help",
     "greeting": "How can we help?",
@@ -26,6 +27,7 @@ PAGE = {
     "accent": ACCENT,
     "disclaimer": "Answers can be wrong.",
     "privacy_url": PRIVACY,
+    "labels": LABELS,
 }
 BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large", "CHAT_TOOL_CHOICES": "pay,look_it-up"}
 
@@ -75,6 +77,7 @@ def test_the_accent_colors_buttons_in_light_and_dark(shop: ChatPage, scheme: str
 def test_the_chosen_model_is_sent_with_the_message_and_remembered(shop: ChatPage) -> None:
     picker = shop.page.get_by_label("Model")
     expect(picker).to_have_value("small")
+    expect(picker.get_by_role("option")).to_have_text(["small", "Thorough"])
     picker.select_option("large")
     with shop.page.expect_request("**/chatkit") as sent:
         shop.say("hello")
@@ -86,7 +89,7 @@ def test_the_chosen_model_is_sent_with_the_message_and_remembered(shop: ChatPage
 
 def test_the_chosen_tool_is_sent_with_one_message(shop: ChatPage) -> None:
     picker = shop.page.get_by_label("Tool")
-    expect(picker.get_by_role("option")).to_have_text(["Any tool", "Pay", "Look it up"])
+    expect(picker.get_by_role("option")).to_have_text(["Any tool", "Pay", "Search our shop"])
     picker.select_option("Pay")
     sent: list[dict[str, Any]] = []
 
@@ -112,9 +115,9 @@ def test_chatkit_gets_the_same_branding(tab: Page, branded_chatkit: str) -> None
     assert options["theme"] == {"colorScheme": "light", "color": {"accent": {"primary": ACCENT, "level": 1}}}
     link = f"[Privacy policy]({PRIVACY})"
     assert options["disclaimer"] == {"text": f"Answers can be wrong. {link}"}
-    models = [{"id": "small", "label": "small", "default": True}, {"id": "large", "label": "large"}]
+    models = [{"id": "small", "label": "small", "default": True}, {"id": "large", "label": "Thorough"}]
     assert options["composer"]["models"] == models
-    tools = [{"id": "pay", "label": "Pay"}, {"id": "look_it-up", "label": "Look it up"}]
+    tools = [{"id": "pay", "label": "Pay"}, {"id": "look_it-up", "label": "Search our shop"}]
     assert options["composer"]["tools"] == [{**tool, "icon": "bolt"} for tool in tools]
     tab.emulate_media(color_scheme="dark")
     expect(chatkit.element).to_be_visible()

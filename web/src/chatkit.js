@@ -124,7 +124,7 @@ function failureOf(element) {
 function optionsOf({ domain_key: domainKey, features }, brand, chat, host, changeTheme) {
   const colorScheme = /** @type {"dark" | "light"} */ (theme());
   const dark = colorScheme === "dark";
-  const [first, ...others] = features.models ?? [];
+  const { models = [], tools = [] } = features;
   return {
     api: { url: chat.url, domainKey, fetch: chat.fetch, uploadStrategy: { type: "two_phase" } },
     theme: brand.accent ? { colorScheme, color: { accent: { primary: dark ? lighter(brand.accent) : brand.accent, level: 1 } } } : colorScheme,
@@ -146,8 +146,8 @@ function optionsOf({ domain_key: domainKey, features }, brand, chat, host, chang
         maxSize: { "image/*": features.max_image_bytes, "*": features.max_file_bytes },
       },
       dictation: { enabled: features.dictation },
-      ...(features.tools?.length && { tools: features.tools.map((tool) => ({ ...tool, icon: /** @type {const} */ ("bolt") })) }),
-      ...(others.length && { models: [{ id: first, label: first, default: true }, ...others.map((id) => ({ id, label: id }))] }),
+      ...(tools.length && { tools: tools.map((tool) => ({ ...tool, icon: /** @type {const} */ ("bolt") })) }),
+      ...(models.length > 1 && { models: models.map((model, index) => (index ? model : { ...model, default: true })) }),
     },
     commands: { enabled: true }, // the menu behind "/": files, models and tools
     entities: { // of sources that can be clicked; a search for @mentions is the page's own: docs/reference/chatkit.md

@@ -144,10 +144,10 @@ export class ChatComposer extends HTMLElement {
   }
 
   #offer(models) {
-    this.models.replaceChildren(...models.map((model) => h("option", { value: model }, model)));
+    this.models.replaceChildren(...models.map(({ id, label }) => h("option", { value: id }, label)));
     this.models.hidden = models.length < 2;
     const chosen = localStorage.getItem(MODEL);
-    if (models.includes(chosen)) this.models.value = chosen;
+    if (models.some(({ id }) => id === chosen)) this.models.value = chosen;
   }
 
   /** Whether there is a message, with files that may still be on their way. */

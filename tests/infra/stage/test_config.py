@@ -339,6 +339,8 @@ def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
             "assistant once, and repeats 'a'.",
         ),
         ({"assistants": [{"name": "a", "label": "x", "greating": "Hi"}]}, "did you mean greeting"),
+        ({"labels": [{"name": "large", "label": "x" * 61}]}, "must have at most 60 characters, and has 61."),
+        ({"labels": {"large": "Thorough"}}, "page.labels must be a list of 0 to 50"),
         ({"accent": "teal"}, "page.accent must look like #0f6b5c, and is 'teal'."),
         ({"accent": "#ffee00"}, "page.accent must have a contrast of at least 4.5 with white, and #ffee00 has 1.2"),
         ({"logo": "../secret.png"}, "page.logo must look like logo.svg"),
@@ -370,9 +372,12 @@ def test_the_page_options_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     prompt = {"label": "Orders", "prompt": "Where is my order?"}
     (tmp_path / "languages").mkdir()
     (tmp_path / "languages" / "pt.json").write_text("{}")
+    label = {"name": "large", "label": "Thorough"}
     page = {"title": "Shop", "prompts": [prompt], "accent": "#0F6B5C", "logo": "logo.svg", "languages": ["pt", "en"]}
+    page |= {"labels": [label]}
     config = StageConfig.from_context(_context(page=page)).page
     assert config is not None
     assert (config.title, config.accent, config.logo) == ("Shop", "#0f6b5c", "logo.svg")
     assert config.languages == ("pt", "en")
     assert [(each.label, each.prompt) for each in config.prompts] == [("Orders", "Where is my order?")]
+    assert [(each.name, each.label) for each in config.labels] == [("large", "Thorough")]

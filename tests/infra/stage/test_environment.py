@@ -34,7 +34,7 @@ def test_an_option_that_a_stage_leaves_out_sets_no_variable() -> None:
 
 def test_the_pages_options_are_passed_as_json_without_nulls() -> None:
     passed = json.loads(_variables(page={"title": "Shop"})["CHAT_PAGE"])
-    assert passed == {"title": "Shop", "prompts": [], "assistants": [], "languages": []}
+    assert passed == {"title": "Shop", "prompts": [], "assistants": [], "labels": [], "languages": []}
 
 
 def test_every_value_is_passed_as_text() -> None:
