@@ -100,14 +100,14 @@ class ChatPage:
 
         self.page.route("**/chatkit", fulfill)
 
-    def show_thread(self, *reads: Sequence[dict[str, Any]]) -> None:
+    def show_thread(self, *reads: Sequence[dict[str, Any]], title: str = "Made up") -> None:
         """Open a thread with these items, as the server lists them. Each further read returns the next list, if any."""
         lists = [
             [{"thread_id": "thr_x", "created_at": "2026-01-01T00:00:00Z", **item} for item in items] for items in reads
         ]
         lists += lists[-1:]  # a thread that does not end with an answer is read again
         self.respond_with("items.list", *(json_response({"data": data[::-1], "has_more": False}) for data in lists))
-        thread = {"id": "thr_x", "title": "Made up", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
+        thread = {"id": "thr_x", "title": title, "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
         self.respond_with("threads.get_by_id", json_response(thread))
         self.page.route("**/threads/thr_x/turn", lambda route: route.fulfill(**json_response({"turn_id": None})))
         self.open("thr_x")

@@ -1,7 +1,9 @@
-"""Takes the screenshots of the page in docs/ and the README: `make screenshots`."""
+"""Takes the screenshots of the page in docs/ and the README: `make screenshots`. Another folder can be an argument."""
 
 import json
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from lambda_src.languages import SHIPPED
 from tests.languages.pseudo import CODE, write_pseudo_language
-from tests.web import conftest
+from tests.web import conftest, scenes
 from tests.web.chat_page import ChatPage, stream_of
 from tests.web.embedding import Bubble, Site, site
 
-DOCS = Path(__file__).parents[2] / "docs"
+IMAGES = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "docs" / "images"
 ANSWER = """Streaming here is **one HTTP response** that stays open: the function writes each event as it comes.
 
 1. The page posts the message to `/chatkit`.
@@ -59,27 +61,35 @@ def shoot_language(browser: Browser, url: str, name: str, *, locale: str, questi
     page.locator("#message").fill(question)
     page.keyboard.press("Enter")
     expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached()
-    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
+    page.screenshot(path=IMAGES / f"page-{name}.png")
     context.close()
 
 
-def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dark: bool, scale: float = 1) -> None:
-    """Take a screenshot of a thread with an answer."""
+def show_conversation(chat: ChatPage) -> None:
+    """A list of chats, and one with an answer."""
+    chat.open()
+    for text in ("A packing list for Lisbon", "Names for a cat", "Rewrite this e-mail, kinder"):
+        chat.ask(text)
+        chat.page.goto("about:blank")
+        chat.open()
+    chat.respond_with("threads.create", answer_of("How does streaming work here?", ANSWER))
+    chat.ask("How does streaming work here?")
+
+
+def shoot(
+    browser: Browser, url: str, name: str, show: Callable[[ChatPage], None], *,
+    width: int = 1200, height: int = 800, dark: bool = False, scale: float = 1,
+) -> None:  # fmt: skip
+    """Take a screenshot of what `show` does in a new user's page."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
         device_scale_factor=scale, reduced_motion="reduce",
     )  # fmt: skip
     page = context.new_page()
     conftest.sign_in(page)
-    chat = ChatPage(page, url).open()
-    for text in ("A packing list for Lisbon", "Names for a cat", "Rewrite this e-mail, kinder"):
-        chat.ask(text)
-        page.goto("about:blank")
-        chat.open()
-    chat.respond_with("threads.create", answer_of("How does streaming work here?", ANSWER))
-    chat.ask("How does streaming work here?")
+    show(ChatPage(page, url))
     page.wait_for_timeout(800)  # code is colored when the browser is idle
-    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
+    page.screenshot(path=IMAGES / f"page-{name}.png")
     context.close()
 
 
@@ -95,7 +105,7 @@ def shoot_embedded(browser: Browser, shop: Site, url: str, name: str, *, width: 
     bubble = Bubble(page)
     bubble.button.click()
     bubble.chat.ask(question)
-    page.screenshot(path=DOCS / "images" / f"page-{name}.png")
+    page.screenshot(path=IMAGES / f"page-{name}.png")
     context.close()
 
 
@@ -129,11 +139,18 @@ def answer_of(question: str, text: str, title: str = "How streaming works") -> d
 def main() -> None:
     """Take the screenshots: light, dark, a phone, the chat on another site, and other languages."""
     chromium = conftest.find_chromium()
-    with conftest.served(conftest.HOSTED) as url, sync_playwright() as playwright:
+    with (
+        conftest.served(conftest.HOSTED) as url,
+        conftest.served_in_process(conftest.TWO_ASSISTANTS) as two_assistants,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=chromium, args=conftest.CHROMIUM_FLAGS)
-        shoot(browser, url, "light", width=1200, height=800, dark=False)
-        shoot(browser, url, "dark", width=1200, height=800, dark=True)
-        shoot(browser, url, "phone", width=390, height=780, dark=False, scale=2)
+        shoot(browser, url, "light", show_conversation)
+        shoot(browser, url, "dark", show_conversation, dark=True)
+        shoot(browser, url, "phone", show_conversation, width=390, height=780, scale=2)
+        shoot(browser, two_assistants, "start", scenes.show_start)
+        shoot(browser, url, "widgets", scenes.show_widgets, height=960)
+        shoot(browser, url, "approval", scenes.show_approval, dark=True)
         with site() as shop:
             look = json.dumps({"title": "Shop help", "greeting": "How can we help?", "accent": "#6b21a8"})
             env = conftest.GUESTS | {"CHAT_CORS_ORIGINS": shop.origin, "CHAT_PAGE": look}

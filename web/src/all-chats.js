@@ -26,7 +26,7 @@ export function allChats({ h, confirmed, pause, t }, { assistants, place, person
     const counting = new AbortController();
     const status = h("p", { role: "status" }, t("counting", { count: 0 }));
     const choice = (label, value, kind = "plain") => h(`button.${kind}`, { value, disabled: true }, label);
-    const choices = [choice(t("download_markdown"), "md"), choice(t("download_jsonl"), "jsonl"), choice(t("delete_all"), "delete", "danger")];
+    const choices = [choice(t("download_markdown"), "md"), choice(t("download_jsonl"), "jsonl"), choice(t("delete_all"), "delete", "plain.remove")];
     const dialog = h("dialog.all-chats", { "aria-labelledby": "all-chats", onclose: () => { counting.abort(); dialog.remove(); } },
       h("form", { method: "dialog" }, h("h2", { id: "all-chats" }, t("all_chats")), status, h("div.choices", {}, choices),
         h("div.bar", {}, h("button.plain", { value: "" }, t("cancel")))));
@@ -42,7 +42,7 @@ export function allChats({ h, confirmed, pause, t }, { assistants, place, person
     const kind = await closed;
     if (!kind || !found) return;
     const count = found.total;
-    if (kind === "delete" && !(await confirmed(t("delete_all_question", { count }), t("delete_all_consequence"), t("delete")))) return;
+    if (kind === "delete" && !(await confirmed(t("delete_all_question", { count }), t(count === 1 ? "delete_consequence" : "delete_all_consequence"), t("delete")))) return;
     await run({ id: Date.now(), kind, person: person(), ...found, done: 0, at: 0, after: null });
   }
 

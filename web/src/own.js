@@ -334,7 +334,7 @@ class ChatApp extends HTMLElement {
     const { now } = this;
     if (this.host && !this.view.hasAttribute("aria-busy")) Object.assign(this.host, { isAnswering: Boolean(now.running), isHeld: Boolean(now.held) });
     const { type = "active", reason } = now.thread?.status ?? {};
-    this.heading.textContent = now.thread?.title || t("new_chat");
+    this.heading.textContent = now.thread?.title || (this.view.hasAttribute("aria-busy") ? "" : t("new_chat"));
     document.title = now.thread?.title ? `${now.thread.title} · ${this.brand.title}` : this.brand.title;
     this.composer.running = Boolean(now.running);
     this.composer.closed = !this.session.isSignedIn ? t("not_signed_in")
