@@ -131,7 +131,6 @@ def test_a_download_continues_after_a_reload_where_it_stopped(five: ChatPage) ->
     opened(five, 5).get_by_role("button", name="Download as JSON Lines").click()
     expect(job(five)).to_contain_text("Downloading 2 of 5 chats")
     assert serious(five.page) == []
-    five.page.wait_for_timeout(100)  # until the next two are read
     before = [*read]
     with five.page.expect_download() as started:
         five.page.reload()
