@@ -15,7 +15,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # an SDK default is a type variable
     SCHEMA: dict[str, Any] = TypeAdapter(ChatKitReq).json_schema()
-KNOWN_IDS = ("thr_ann", "msg_ann", "widget_ann", "form_ann", "call_ann", "atc_ann", "model", "")
+KNOWN_IDS = ("edited_item_id", "thr_ann", "msg_ann", "widget_ann", "form_ann", "call_ann", "atc_ann", "model", "")
 
 text = st.one_of(st.sampled_from(KNOWN_IDS), st.text(max_size=40))
 scalar = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), text)

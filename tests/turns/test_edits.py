@@ -137,6 +137,14 @@ async def test_an_edit_over_the_quota_changes_nothing() -> None:
     assert await texts_of(chat, thread_of(created)) == ["one"]
 
 
+async def test_an_edit_of_a_megabyte_changes_nothing() -> None:
+    chat = full_app_without_files().chat(max_body_bytes=2_000_000)
+    created = await chat("threads.create", input=message("one"))
+    refused = await edit(chat, thread_of(created), items_of(created)[0]["id"], "x" * 1_000_000)
+    assert (refused.status, refused.json["message"][:40]) == (413, "This message has 1,000,000 characters, a")
+    assert await texts_of(chat, thread_of(created)) == ["one"]
+
+
 async def test_an_edit_in_a_closed_thread_changes_nothing() -> None:
     full_app = full_app_without_files()
     chat = full_app.chat()

@@ -86,6 +86,19 @@ def test_an_edit_that_is_too_long_changes_nothing_and_keeps_the_text(echo: ChatP
     expect(echo.page.locator(".notice")).to_have_count(0)
 
 
+def test_the_answer_to_an_edited_message_survives_a_reload(echo: ChatPage) -> None:
+    echo.open().ask("first")
+    words = "slowly " + "word " * 40
+    edit(echo, words)
+    send(echo)
+    echo.wait_until_writing()
+    echo.page.reload()
+    echo.wait_until_done()
+    expect(echo.user_messages).to_have_text(words.strip())
+    expect(echo.answers).to_have_count(1)
+    expect(echo.answer).to_have_text(words.strip())
+
+
 def test_a_refused_edit_can_be_sent_again(echo: ChatPage) -> None:
     echo.open().ask("first")
     refused = json_response({"error": "unavailable", "message": "Try again later."}, 409)
