@@ -61,6 +61,8 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_PAGE", "Shop"),
         ("CHAT_PAGE", '{"titel": "Shop"}'),
         ("CHAT_PAGE", '{"title": 1}'),
+        ("CHAT_PAGE", '{"languages": "de"}'),
+        ("CHAT_PAGE", '{"languages": [1]}'),
         ("CHAT_PAGE", '{"prompts": ["hello"]}'),
         ("CHAT_PAGE", '{"prompts": [{"label": "a", "prompt": " "}]}'),
         ("CHAT_PAGE", '{"labels": [{"name": "large"}]}'),

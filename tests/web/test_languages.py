@@ -158,4 +158,7 @@ def test_chatkit_gets_the_language_of_the_page(tab: Page, worded: str) -> None:
         tab.goto(f"{url}?lang=ja")
         expect(chatkit.element).to_be_visible()
         assert chatkit.options["locale"] == "ja"
+        with tab.expect_request("**/chatkit") as sent:
+            chatkit.element.evaluate("chat => chat.ask('threads.list', { limit: 1 })")
+        assert sent.value.headers["accept-language"] == "ja"
         assert chatkit.options["startScreen"]["greeting"] == "何をお手伝いしましょうか?"
