@@ -7,6 +7,7 @@ with ids, written before the answer.
 
 import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +72,8 @@ class OperatorRoutes:
             raise HTTPException(404) from None
         if not user.operates:
             if not user.is_guest:
-                await self._desk.withdraw(user.id, request.scope["chat.request_id"])
+                with suppress(ChatError):  # the answer is that of an unknown path in any case
+                    await self._desk.withdraw(user.id, request.scope["chat.request_id"])
             raise HTTPException(404)
         request.scope["chat.user"] = user.id
         return user

@@ -26,7 +26,7 @@ from chatkit.types import (
 )
 
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.errors import ConflictError, QuotaError, ThreadHeldError
+from lambda_src.errors import ChatError, ConflictError, QuotaError, ThreadHeldError
 from lambda_src.languages import Sentence
 from lambda_src.observability.faults import log_fault
 from lambda_src.store.counters import Counters, seconds_left
@@ -39,6 +39,7 @@ from lambda_src.turns.turn_task import NOTICED_S, recover
 
 PER_DAY = 3  # requests of one user for a person: a forgotten tab must not page the team all day
 OPEN_GUESTS = 20  # open requests of guests together: anybody can be many guests
+WITHDRAWALS = 10  # a day for each user without the role: anybody can call the operators' routes
 MOVING_MS = 2 * 86_400_000  # account linking moves a thread's matters before the thread, and ends within hours
 TRIES = 5  # a lost race means that somebody wrote, took or returned the thread meanwhile
 ENDING_S = 0.5  # between two looks at a turn that ends in a waiting thread
@@ -112,9 +113,16 @@ class Desk:
         return hold
 
     async def note_thumbs_down(self, thread_id: str, item_ids: Collection[str], context: RequestContext) -> None:
-        """Open a matter for each item that was rated down, once. Never raises: the feedback itself is stored."""
-        for item_id in item_ids:
-            await self._note("thumbs-down", thread_id, item_id, context)
+        """Open a matter for the answer that was rated down, once: for the first of the items that is a message of the
+        assistant. None for other ids, which are the client's to choose. Never raises: the feedback itself is stored.
+        """
+        try:
+            for item_id in item_ids:
+                if await self._written(thread_id, item_id, context) is not None:
+                    await self._note("thumbs-down", thread_id, item_id, context)
+                    return
+        except ChatError as error:
+            log_fault("matter_not_opened", error, kind="thumbs-down")
 
     async def note_failure(self, thread_id: str, error: Exception, context: RequestContext) -> None:
         """Open a matter for a failed turn, once for each type of error within five minutes. Never raises."""
@@ -161,9 +169,11 @@ class Desk:
         raise ConflictError("This conversation is changing at the moment. Try again.")
 
     async def expect_until(self, thread_id: str, hold: Hold, owner: RequestContext, *, until_s: int) -> None:
-        """Have the clock look at a thread when the role of the operator who has it expires; 0: that is not known."""
-        if until_s:
-            await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=until_s * 1000)
+        """Have the clock look at a thread when the role of the operator who has it expires. 0: that is not known, and
+        the clock must not take the thread back.
+        """
+        due_ms = until_s * 1000 if until_s else None
+        await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=due_ms)
 
     async def write(
         self,
@@ -237,7 +247,12 @@ class Desk:
                 await self.inbox.close_matter(matter, operator=operator)
 
     async def withdraw(self, operator: str, request_id: str) -> None:
-        """Put back into the inbox what somebody has who is no operator any more. One query per assistant."""
+        """Put back into the inbox what somebody has who is no operator any more.
+
+        Looks a few times a day, since it reads every handoff. The clock does the same once the last token has expired.
+        """
+        if not await self._counters.add("withdrawals", 1, ceiling=WITHDRAWALS, user_id=operator):
+            return
         for assistant in self.assistants:
             async for matter in self._handoffs(assistant):
                 if matter.state == "taken" and matter.operator in (operator, LEAVING + operator):

@@ -13,9 +13,10 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.sdk import ask_a_human
 from lambda_src.settings import QuotaSettings, Settings
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.support.desk import CLOSED, LEFT, OPEN_GUESTS, PER_DAY
+from lambda_src.support.desk import CLOSED, LEFT, OPEN_GUESTS, PER_DAY, WITHDRAWALS
 from tests.apps.chat import message
 from tests.apps.support import OPERATORS, CountingModel, SupportApp
+from tests.store.local import Local
 
 NAME = "turn-of-the-operator-1"
 
@@ -200,6 +201,16 @@ async def test_who_loses_the_role_loses_the_threads(support: SupportApp) -> None
     assert (await support.operator("otto").post("ann", thread_id, "take")).status == 200
 
 
+async def test_a_stranger_costs_few_looks_at_the_inbox_a_day() -> None:
+    local = Local()
+    store = local.store()
+    settings = Settings(table="t", operators=OPERATORS)
+    support = SupportApp(store=store, settings=settings, clock=lambda: local.now)
+    for _ in range(WITHDRAWALS + 5):
+        assert (await support.operator("bob").get("inbox")).status == 404
+    assert local.engine.requests.count("Query") == WITHDRAWALS * len(OPERATORS.assistants)
+
+
 async def test_a_user_asks_three_times_a_day_at_most(support: SupportApp) -> None:
     thread_id = await support.thread()
     olga = support.operator("olga")
@@ -277,6 +288,18 @@ async def test_a_thumbs_down_is_one_matter(support: SupportApp) -> None:
     [matter] = await support.operator("olga").matters()
     assert (matter["state"], matter["operator"]) == ("closed", "olga")
     assert (await support.say("ann", thread_id, "go on")).status == 200, "the thread itself stays open"
+
+
+async def test_ids_that_are_no_answer_are_no_matter(support: SupportApp) -> None:
+    thread_id = await support.thread()
+    page = (await support.chat("ann")("items.list", thread_id=thread_id, order="asc")).json
+    own_id, answer_id = page["data"][0]["id"], page["data"][-1]["id"]
+    invented = [f"msg_{number}" for number in range(99)]
+    for item_ids in ([own_id], invented, [own_id, *invented]):
+        await support.chat("ann")("items.feedback", thread_id=thread_id, item_ids=item_ids, kind="negative")
+    assert await support.operator("olga").matters() == []
+    await support.chat("ann")("items.feedback", thread_id=thread_id, item_ids=[own_id, answer_id], kind="negative")
+    assert [matter["cause"] for matter in await support.operator("olga").matters()] == [answer_id]
 
 
 async def test_failed_turns_of_one_cause_are_one_matter() -> None:
