@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from infra.bundle import toolchain
 from tests.web.chatkit_cdn import with_cdn
-from tests.web.conftest import GUESTS, HOSTED, served_in_process, token_of
+from tests.web.conftest import GUESTS, HOSTED, TWO_ASSISTANTS, served_in_process, token_of
 from tests.web.embedding import TAG, Bubble, Site, site
 from tests.web.examples import ROOT, VITE, run
 from tests.web.test_access import serious
@@ -369,6 +369,25 @@ def test_the_chat_is_in_the_language_of_the_site(tab: Page, shop: Site, stage: s
     bubble = Bubble(tab)
     bubble.button.click()
     expect(bubble.chat.button(name)).to_be_visible()
+
+
+def test_each_page_of_a_site_may_choose_an_assistant_for_new_threads(tab: Page, shop: Site) -> None:
+    with served_in_process(TWO_ASSISTANTS | {"CHAT_CORS_ORIGINS": shop.origin}) as url:
+        tab.goto(shop.show(url, path="/start"))
+        tag = '<script src="{stage}embed.js" data-assistant="sales" data-open defer></script>'
+        tab.goto(shop.show(url, tag=tag))
+        bubble = Bubble(tab)
+        picker = bubble.frame.get_by_label("Assistant", exact=True)
+        expect(picker.locator("option:checked")).to_have_text("Sales")
+        bubble.chat.ask("hello")
+        tab.goto(shop.show(url, path="/next"))
+        expect(bubble.chat.user_messages).to_have_text("hello")
+        expect(picker.locator("option:checked")).to_have_text("Sales")
+        bubble.chat.button("Chats").click()
+        picker.select_option(label="Help")
+        expect(bubble.chat.user_messages).to_have_count(0)
+        tab.go_back()
+        expect(tab).to_have_url(f"{shop.origin}/")
 
 
 def test_wrong_attributes_are_reported_and_ignored(tab: Page, shop: Site, stage: str) -> None:

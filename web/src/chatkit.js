@@ -32,7 +32,7 @@ export async function serveChatKit({ config, session, host, app }) {
   await session.finish().catch((error) => say(error.message));
   if (session.isHosted && !(await session.getToken())) say(t("sign_in_at_host"));
   const assistant = chosenAssistant(config);
-  bar.append(assistantPicker(config, (other) => location.assign(addressOf(other, config))) ?? "", account(session, say));
+  bar.append(assistantPicker(config, (other) => location[host ? "replace" : "assign"](addressOf(other, config))) ?? "", account(session, say));
   const chats = assistantsOf(config).map((other) => chatClient({ url: urlOf(other), getToken: session.getToken, tokenHeader: config.token_header, language: currentLanguage() }));
   const chat = chats[assistantsOf(config).indexOf(assistant)];
   await session.takeAlong(chats).catch((error) => say(error.message));
@@ -44,7 +44,7 @@ export async function serveChatKit({ config, session, host, app }) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   element.addEventListener("chatkit.thread.change", ({ detail }) => {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
-    if (host) host.thread = detail.threadId;
+    host?.show(assistant.name, detail.threadId);
   });
   if (shown.features.people) bar.append(watchedBy(element, chat, say));
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {

@@ -44,8 +44,9 @@ iframe { display: block; width: 100%; height: 100%; border: 0; color-scheme: nor
 class ChatEmbed extends EventTarget {
   #stage; // the URL of the stage, with a slash at its end
   #key; // of the state in sessionStorage
-  #state = { open: false, thread: null, answering: false, held: false, named: false, unread: 0 };
+  #state = { open: false, closed: false, assistant: null, thread: null, answering: false, held: false, named: false, unread: 0 };
   #label;
+  #assistant; // that new threads are for, if the site chooses one
   #host = element("chat-embed");
   #root;
   #button;
@@ -63,17 +64,18 @@ class ChatEmbed extends EventTarget {
   #end = new AbortController();
   #keeper = new MutationObserver(() => this.#attach());
 
-  constructor(url, { position, open, label }) {
+  constructor(url, { position, open, label, assistant }) {
     super();
     this.#stage = url;
     this.#key = `chat-embed ${url}`;
     this.#label = label || stage.title;
+    this.#assistant = assistant;
     this.#draw(position, label);
     const kept = this.#recall();
     Object.assign(this.#state, kept, { open: false });
     addEventListener("message", (event) => this.#greet(event), { signal: this.#end.signal });
     this.#attach();
-    if ((kept?.open ?? open) && !matchMedia(FULL_SCREEN).matches) this.#open();
+    if ((kept?.open || (open && !kept?.closed)) && !matchMedia(FULL_SCREEN).matches) this.#open();
     else if (this.#state.answering || this.#state.held) this.#load(); // for the answer that was awaited on the last page
     this.#update({});
   }
@@ -96,7 +98,7 @@ class ChatEmbed extends EventTarget {
     const hadFocus = this.#host.shadowRoot.activeElement !== null;
     this.#takesFocus = false;
     this.#port?.postMessage({ type: "focus", focus: false });
-    this.#update({ open: false });
+    this.#update({ open: false, closed: true });
     const before = this.#before;
     if (hadFocus) (before?.isConnected && before !== document.body && before !== this.#host ? before : this.#button).focus();
     this.dispatchEvent(new Event("close"));
@@ -153,14 +155,16 @@ class ChatEmbed extends EventTarget {
   }
 
   get #address() {
-    const { thread } = this.#state;
+    const { thread, assistant } = this.#state;
     const { lang } = document.documentElement; // of the site: the chat is in it, too
-    return `${this.#stage}?embed${lang && `&lang=${encodeURIComponent(lang)}`}${thread ? `#thread=${encodeURIComponent(thread)}` : ""}`;
+    const query = { embed: "", lang, assistant: thread ? assistant : this.#assistant ?? assistant };
+    const given = Object.entries(query).filter(([name, value]) => name === "embed" || value);
+    return `${this.#stage}?${new URLSearchParams(given)}${thread ? `#thread=${encodeURIComponent(thread)}` : ""}`;
   }
 
   #open() {
     this.#load();
-    this.#update({ open: true, unread: 0 });
+    this.#update({ open: true, closed: false, unread: 0 });
     this.dispatchEvent(new Event("open"));
   }
 
@@ -189,11 +193,11 @@ class ChatEmbed extends EventTarget {
     this.#panel.querySelector(".problem")?.remove();
   }
 
-  #receive({ type, renew, id, value }) {
+  #receive({ type, renew, id, value, assistant, thread }) {
     switch (type) {
       case "token": this.#sendToken(id, renew, this.#port); break;
       case "close": this.close(); break;
-      case "thread": this.#update({ thread: id }); break;
+      case "place": this.#update({ assistant, thread }); break;
       case "held": this.#update({ held: value }); break;
       case "answered": this.#update({ unread: this.unread + !this.isOpen }); break;
       case "answering":
@@ -261,7 +265,7 @@ function sign(name) {
 }
 
 /** The options in the script's data attributes. One that is wrong is reported and ignored. */
-function optionsOf({ position, open, label }) {
+function optionsOf({ position, open, label, assistant }) {
   const wrong = (name, value, takes) => console.warn(`ChatEmbed: data-${name} takes ${takes}, and is "${value}".`);
   if (![undefined, "left", "right"].includes(position)) {
     wrong("position", position, "left or right");
@@ -273,7 +277,7 @@ function optionsOf({ position, open, label }) {
     wrong("label", label, `at most ${LABEL_CHARS} characters`);
     label = undefined;
   }
-  return { position, open: open === "" || open === "true", label };
+  return { position, open: open === "" || open === "true", label, assistant };
 }
 
 const script = document.currentScript;

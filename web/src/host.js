@@ -54,8 +54,8 @@ export class Host extends EventTarget {
 
   close() { this.#port.postMessage({ type: "close" }); }
 
-  /** The site opens this thread again on its next page. */
-  set thread(id) { this.#port.postMessage({ type: "thread", id }); }
+  /** The site opens this thread of this assistant again on its next page; null for a new thread. */
+  show(assistant, thread) { this.#port.postMessage({ type: "place", assistant, thread }); }
 
   /** Whether an answer is being written. One that ends while the chat is closed is unread. */
   set isAnswering(value) { this.#report("answering", value); }

@@ -138,7 +138,7 @@ class ChatApp extends HTMLElement {
   }
 
   #choose(assistant) {
-    history.pushState(null, "", addressOf(assistant, this.config));
+    this.#visit(addressOf(assistant, this.config));
     this.#back();
   }
 
@@ -232,9 +232,12 @@ class ChatApp extends HTMLElement {
     this.#toggleMenu(false);
     if (id === idInAddress() && id === this.now?.id) return this.composer.focus();
     const address = id === null ? location.pathname + location.search : `#thread=${id}`;
-    history[this.host ? "replaceState" : "pushState"](null, "", address); // the history of a frame is its site's
+    this.#visit(address);
     this.#show(id);
   }
+
+  /** Change the address; in a frame, without an entry in the history of the site around it. */
+  #visit(address) { history[this.host ? "replaceState" : "pushState"](null, "", address); }
 
   /** Show a thread (null: a new one). A running turn of the previous thread continues in the background. */
   async #show(id) {
@@ -253,7 +256,7 @@ class ChatApp extends HTMLElement {
     if (!known) now.addEventListener("saved", () => { if ([...this.apis.values()].includes(api)) this.#saved(now, api); }); // not in the next user's list
     this.messages.conversation = now;
     this.threads.current = id;
-    if (this.host) this.host.thread = id;
+    this.host?.show(this.assistant.name, id);
     if (id && !known) this.view.setAttribute("aria-busy", "true");
     else this.view.removeAttribute("aria-busy");
     this.#watch(now);
@@ -319,7 +322,7 @@ class ChatApp extends HTMLElement {
     this.threads.keep(thread);
     if (conversation !== this.now) return;
     if (idInAddress() !== thread.id) history.replaceState(null, "", `#thread=${thread.id}`);
-    if (this.host) this.host.thread = thread.id;
+    this.host?.show(this.assistant.name, thread.id);
     this.threads.current = thread.id;
   }
 
