@@ -78,7 +78,7 @@ async def retry_params(ann: Client) -> Params:
 async def widget_params(ann: Client) -> Params:
     thread_id, _ = await new_thread(ann, "show me a widget")
     items = (await ann("items.list", thread_id=thread_id, order="asc")).json["data"]
-    return {"thread_id": thread_id, "item_id": items[1]["id"], "action": SHIP}
+    return {"thread_id": thread_id, "item_id": items[2]["id"], "action": SHIP}
 
 
 async def feedback_params(ann: Client) -> Params:
