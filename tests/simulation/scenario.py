@@ -20,7 +20,9 @@ WEIGHTS: dict[str, int] = {
     "twice": 5,
     "sweep": 2,
 }
-SEQUELS = ("stop", "stop", "delete", "rename", "reload", "leave", "second", "kill", "faults")  # soon after a message
+SEQUELS = (  # soon after a message
+    ("stop", "stop", "delete", "delete", "rename", "reload", "leave", "second", "kill", "kill", "faults", "cut", "cut")
+)
 SOON_S = (0.0005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.6, 3.0, 6.0)  # fmt: skip
 TROUBLE: dict[str, int] = {"kill": 4, "faults": 5, "breaks": 3, "deploy": 1, "expire": 2}
 RARE: dict[str, int] = {"link": 2, "erase": 1}

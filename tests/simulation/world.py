@@ -25,7 +25,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.simulation import model, promises
 from tests.simulation.aws import Aws
 from tests.simulation.clients import AUDIENCE, PUBLIC_KEY, BrokenError, Person, RefusedError, Tab, Web
-from tests.simulation.faults import Weather, Window
+from tests.simulation.faults import Fault, Weather, Window
 from tests.simulation.history import History, Send
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.model import Vendor
@@ -333,6 +333,10 @@ class World:
             case "kill" if not self.deployment.is_calm:
                 if busy := [sandbox for sandbox in self.function.living if sandbox.is_taken]:
                     busy[-1].machine.steps_left = rng.choice((0, 1, 5, 20, 60))
+            case "cut" if not self.deployment.is_calm:
+                now_s = self.loop.time()
+                fault: Fault = rng.choice(("lost", "lost", "slow", "reset"))
+                self.weather.windows.append(Window(now_s, now_s + rng.choice((2.5, 5.0, 12.0)), {fault: 1.0}))
             case "faults" if not self.deployment.is_calm:
                 now_s = self.loop.time()
                 self.weather.windows.append(Window(now_s, now_s + rng.choice((0.05, 0.5, 3.0)), fault_rates(rng)))
@@ -344,8 +348,10 @@ class World:
             tab.thread_id, is_new = rng.choice(others), False
         kind = rng.choice(("", "", "", model.SLOW_TOOL, model.LONG, "x" * rng.choice((10, 3000))))
         self._ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, kind)
-        if has_sequel and rng.random() < 0.6:
+        if has_sequel and rng.random() < 0.75:
             sequel, soon_s = rng.choice(SEQUELS), rng.choice(SOON_S)
+            if rng.random() < 0.5:  # between the requests by which the turn begins
+                soon_s = 0.02 + 2 * self.deployment.latency_s * rng.uniform(0, 8)
             self.loop.call_later(soon_s, self._sequel, sequel, tab, rng.getrandbits(32), context=self.loop.world)
 
     def _ask(self, tab: Tab, kind: Any, thread_id: str | None, more: str) -> None:
