@@ -26,8 +26,9 @@ from tests.store.engine.objects import Objects
 ATTEMPTS = 4
 ENDPOINT = "https://aws.invalid"
 
-assert CLIENT_CONFIG.retries == {"mode": "standard", "total_max_attempts": ATTEMPTS}
-assert CLIENT_CONFIG.read_timeout == READ_TIMEOUT_S
+_config: Any = CLIENT_CONFIG
+assert _config.retries == {"mode": "standard", "total_max_attempts": ATTEMPTS}
+assert _config.read_timeout == READ_TIMEOUT_S
 
 
 class Aws:

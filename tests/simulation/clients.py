@@ -156,7 +156,7 @@ class Tab:
         self._web.on_bytes(self.person.name, body)
         if response.status >= 500 or (response.status == 429 and b'"error"' not in body):
             raise BrokenError(f"{response.status} {body[:80]!r}")
-        content = json.loads(body) if body else None
+        content: Any = json.loads(body) if body else None
         if response.status >= 400:
             raise RefusedError(response.status, content["error"])
         return content

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from chatkit.types import ThreadStreamEvent
 from pydantic import TypeAdapter, ValidationError
 
-from lambda_src.quotas.turn_quota import STAGE_TOKENS, USER_TOKENS
+from lambda_src.quotas.turn_quota import USER_TOKENS
 from lambda_src.store import keys
+from lambda_src.store.counters import day_of
+from lambda_src.store.usage import STAGE_TOKENS
 from tests.simulation.sources import SECOND
 
 if TYPE_CHECKING:
@@ -114,11 +116,10 @@ def _violations(world: "World", threads: dict[str, dict[str, list[dict[str, Any]
         for thread_id, items in own.items():
             yield from _deleted(world, thread_id)
             yield from _items(world, person, thread_id, items)
-    for person in world.people:
-        if person.name not in world.history.erasing:
-            owners = {person.name, world.history.linked.get(person.name, person.name)}
-            visible = {key: items for owner in owners for key, items in threads.get(owner, {}).items()}
-            yield from _messages(world, person.name, visible)
+    for name in (person.name for person in world.people if person.name not in world.history.erasing):
+        owners = {name, world.history.linked.get(name, name)}
+        visible = {key: items for owner in owners for key, items in threads.get(owner, {}).items()}
+        yield from _messages(world, name, visible)
     yield from _runs(world)
     yield from _limits(world)
 
@@ -343,7 +344,6 @@ def _superseded(world: "World", by_send: dict[int, list["ModelRun"]], slack_s: f
 
 def _limits(world: "World") -> Broken:
     deployment = world.deployment
-    day_of = lambda at_ns: at_ns // (86_400 * SECOND)  # noqa: E731 - one expression
     tokens: Counter[tuple[str, int]] = Counter()
     for run in world.vendor.runs:
         if run.send is not None:

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,16 +163,25 @@ REVERTS = (
 )
 
 
-def seed_that_finds(revert: Revert, seeds: str) -> tuple[str, str] | None:
-    """The first seed that breaks a promise without the fix, and the promise; None if none does."""
+@contextmanager
+def without(revert: Revert) -> Iterator[Path]:
+    """A copy of the product without a fix."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        shutil.copytree(ROOT / "lambda_src", copy / "lambda_src", ignore=shutil.ignore_patterns("web", "__pycache__"))
+        shutil.copytree(
+            ROOT / "lambda_src", copy / "lambda_src", ignore=shutil.ignore_patterns("web", "agent", "__pycache__")
+        )
         (copy / "tests").symlink_to(ROOT / "tests")
         file = copy / "lambda_src" / revert.file
         text = file.read_text(encoding="utf-8")
-        assert text.count(revert.old) == 1, f"{revert.name}: {revert.file} has changed"
+        assert text.count(revert.old) == 1, f"{revert.name}: {revert.file} has changed, change the revert with it"
         file.write_text(text.replace(revert.old, revert.new), encoding="utf-8")
+        yield copy
+
+
+def seed_that_finds(revert: Revert, seeds: str) -> tuple[str, str] | None:
+    """The first seed that breaks a promise without the fix, and the promise; None if none does."""
+    with without(revert) as copy:
         command = [sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--no-shrink"]
         played = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     found = re.search(r"^([a-z-]+): .*?^make simulate SEED=(\d+)", played.stdout, re.MULTILINE | re.DOTALL)

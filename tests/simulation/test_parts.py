@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from tests.simulation import shrink
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import SimulatedLoop, new_loop
 from tests.simulation.promises import PROMISES
 from tests.simulation.reverts import ROOT
 from tests.simulation.scenario import Scenario, scenario_of
@@ -33,7 +33,7 @@ def machine_on(loop: SimulatedLoop, name: str) -> tuple[Machine, list[float]]:
 
 def test_an_hour_passes_without_waiting() -> None:
     sources = Sources()
-    loop = SimulatedLoop(sources)
+    loop = new_loop(sources)
     _, ticks = machine_on(loop, "a")
     run(loop, sources, 3600)
     assert ticks == [float(second) for second in range(3601)]
@@ -41,7 +41,7 @@ def test_an_hour_passes_without_waiting() -> None:
 
 def test_a_frozen_machine_continues_where_it_was() -> None:
     sources = Sources()
-    loop = SimulatedLoop(sources)
+    loop = new_loop(sources)
     machine, ticks = machine_on(loop, "a")
     run(loop, sources, 1.5)
     machine.state = "frozen"
@@ -54,7 +54,7 @@ def test_a_frozen_machine_continues_where_it_was() -> None:
 
 def test_a_dead_machine_runs_nothing_not_even_its_clean_up() -> None:
     sources = Sources()
-    loop = SimulatedLoop(sources)
+    loop = new_loop(sources)
     cleaned: list[str] = []
     machine = Machine("a")
     context = loop.world.copy()
@@ -75,7 +75,7 @@ def test_a_dead_machine_runs_nothing_not_even_its_clean_up() -> None:
 
 def test_a_machine_can_be_killed_after_any_number_of_callbacks() -> None:
     sources = Sources()
-    loop = SimulatedLoop(sources)
+    loop = new_loop(sources)
     machine, ticks = machine_on(loop, "a")
     loop.on_kill = lambda killed: setattr(killed, "state", "dead")
     machine.steps_left = 3
@@ -85,7 +85,7 @@ def test_a_machine_can_be_killed_after_any_number_of_callbacks() -> None:
 
 def test_a_blocking_call_runs_without_a_thread() -> None:
     sources = Sources()
-    loop = SimulatedLoop(sources)
+    loop = new_loop(sources)
     task = loop.create_task(asyncio.to_thread(lambda: 42))
     run(loop, sources, 0)
     assert task.result() == 42

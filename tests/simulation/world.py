@@ -27,7 +27,7 @@ from tests.simulation.aws import Aws
 from tests.simulation.clients import AUDIENCE, PUBLIC_KEY, BrokenError, Person, RefusedError, Tab, Web
 from tests.simulation.faults import Fault, Weather, Window
 from tests.simulation.history import History, Send
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import new_loop
 from tests.simulation.model import Vendor
 from tests.simulation.promises import BrokenPromise
 from tests.simulation.sandbox import Sandbox
@@ -53,7 +53,7 @@ class World:
             SOURCES.now_ns = midnight_ns - round(deployment.starts_before_midnight_s * SECOND)
         self.begins_ns = SOURCES.now_ns
         self.trace = Trace(SOURCES, is_whole=whole_trace)
-        self.loop = SimulatedLoop(SOURCES)
+        self.loop = new_loop(SOURCES)
         self.loop.connections = self
         self.loop.on_kill = self._kill_machine
         self.weather = Weather(self.rng("weather"), latency_s=deployment.latency_s)
@@ -146,7 +146,8 @@ class World:
             build_agent=model.build_agent,
             guest_tokens=tokens,
         )
-        return build_handler(settings, parts, aws=self.aws)
+        clients: Any = self.aws
+        return build_handler(settings, parts, aws=clients)
 
     def _admin_store(self) -> DynamoDBStore:
         """The store as `make chat` opens it, on the operator's machine."""
