@@ -8,7 +8,8 @@ deployment, because a stage that cannot start would be down after a deployment t
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from lambda_src.composition import access
 from lambda_src.errors import SettingsError
@@ -21,7 +22,10 @@ PUBLIC_KEYS, PAGE = "CHAT_AUTH_PUBLIC_KEYS", "CHAT_PAGE"
 
 
 def faults(
-    variables: Mapping[str, str], options: Mapping[str, str], load: LoadAssistants = shipped
+    variables: Mapping[str, str],
+    options: Mapping[str, str],
+    load: LoadAssistants = shipped,
+    languages: Sequence[Path] = FOLDERS,
 ) -> list[dict[str, str]]:
     """One for each variable that is wrong; none where the function would start. No secret is read."""
 
@@ -38,7 +42,7 @@ def faults(
     except SettingsError as error:
         sentences += [sentence.replace(PUBLIC_KEYS, named(PUBLIC_KEYS)) for sentence in error.faults]
     try:
-        Languages(settings.page.languages, FOLDERS)
+        Languages(settings.page.languages, languages)
     except SettingsError as error:
         sentences += [f"{named(PAGE)}.languages is wrong: {fault}" for fault in error.faults]
     return [_split(sentence) for sentence in [*sentences, *_assistant_faults(settings, load)]]

@@ -7,6 +7,7 @@ import pytest
 from agents import Agent
 
 from lambda_src.dev.first_start import faults
+from lambda_src.languages import SHIPPED
 from lambda_src.runs.assistants import Assistant, Assistants
 
 ENV = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn:1", "CHAT_MODELS": "small"}
@@ -22,7 +23,7 @@ def load() -> Assistants:
 
 def problems(*offered: dict[str, Any]) -> list[str]:
     variables = ENV | {"CHAT_PAGE": json.dumps({"assistants": offered})}
-    return [f"{fault['option']} {fault['problem']}" for fault in faults(variables, {}, load)]
+    return [f"{fault['option']} {fault['problem']}" for fault in faults(variables, {}, load, (SHIPPED,))]
 
 
 def test_assistants_of_the_code_are_accepted() -> None:
@@ -52,4 +53,4 @@ def test_assistants_that_cannot_be_loaded_here_are_not_checked() -> None:
         raise KeyError("SHOP_URL")
 
     variables = ENV | {"CHAT_PAGE": json.dumps({"assistants": [{"name": "sales", "label": "Sales"}]})}
-    assert faults(variables, {}, fail) == []
+    assert faults(variables, {}, fail, (SHIPPED,)) == []

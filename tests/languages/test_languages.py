@@ -134,15 +134,14 @@ def test_a_fault_of_a_teams_table_is_a_sentence(table: Any, fault: str, own: Pat
     assert fault in str(refused.value)
 
 
-def test_a_deployment_with_a_faulty_table_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_start, "FOLDERS", (SHIPPED, own))
+def test_a_deployment_with_a_faulty_table_is_refused(own: Path) -> None:
     write(own, "pt", {"name": "Português", "page": {"sned": "x"}})
     variables = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn:x"}
-    (fault,) = first_start.faults(variables, {"CHAT_PAGE": "page"})
+    (fault,) = first_start.faults(variables, {"CHAT_PAGE": "page"}, languages=(SHIPPED, own))
     assert fault["option"] == "page.languages"
     assert fault["problem"] == "is wrong: languages/pt.json has an unknown text in page: 'sned'. Did you mean 'send'?"
     (own / "pt.json").unlink()
-    assert first_start.faults(variables, {}) == []
+    assert first_start.faults(variables, {}, languages=(SHIPPED, own)) == []
 
 
 def test_a_table_that_is_not_json_or_not_named_after_a_language_is_refused(own: Path) -> None:
