@@ -11,7 +11,9 @@ from playwright.sync_api import FrameLocator, Locator, Page
 
 from tests.web.chat_page import ChatPage
 
-STRICT = "default-src 'none'; script-src {stage}embed.js; frame-src {stage}"  # as in docs/how-to/embed.md
+STRICT = (  # as in docs/how-to/embed.md
+    "default-src 'none'; script-src {stage}embed.js; frame-src {stage}; require-trusted-types-for 'script'"
+)
 TAG = '<script src="{stage}embed.js" defer></script>'
 
 

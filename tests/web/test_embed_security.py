@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import jwt
 import pytest
@@ -14,6 +15,8 @@ from tests.web.conftest import GUESTS, HOSTED, PEOPLE, served_in_process
 from tests.web.embedding import STRICT, Bubble, Site, site
 from tests.web.test_sign_in import KEY
 from tests.web.test_sign_out import senders
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -142,6 +145,18 @@ def test_the_site_names_its_user_by_a_token(bubble: Bubble, person: str) -> None
     bubble.chat.ask("hello")
     assert {sender for _, sender in requests} == {person}
     assert token_of(person)[:20] not in str(bubble.frame.locator("body").evaluate("() => ({ ...sessionStorage })"))
+
+
+def test_the_code_in_the_docs_names_the_user(tab: Page, shop: Site, stage: str, person: str) -> None:
+    page = (ROOT / "docs" / "how-to" / "embed.md").read_text(encoding="utf-8")
+    [_, html] = re.findall(r"```html\n(.*?)```", page, re.DOTALL)
+    shop.pages["/chat-token"] = (token_of(person).encode(), {"content-type": "text/plain"})
+    tab.goto(shop.show(stage, tag="", html=html.replace("https://chat.example.com/", stage), policy=""))
+    requests = senders(tab)
+    bubble = Bubble(tab, name="Chat")
+    bubble.button.click()
+    bubble.chat.ask("hello")
+    assert {sender for _, sender in requests} == {person}
 
 
 def test_a_refused_token_is_renewed_by_the_site(bubble: Bubble, person: str) -> None:
