@@ -19,13 +19,14 @@ export function watchHeld({ held, refresh, show }) {
     clearTimeout(timer);
     if (busy || listening.signal.aborted) return;
     busy = true;
+    const began = Date.now(); // what a look takes is part of the pause
     try {
       if (looks++ % STATE_EVERY === 0) show(state = await held());
       if (state && (await refresh())) [newsAt, looks] = [Date.now(), 0];
     } catch { /* the next look tries again */ }
     busy = false;
     if (!state || document.hidden || listening.signal.aborted) return;
-    timer = setTimeout(look, Date.now() - newsAt > QUIET_MS ? SLOWLY_MS : EVERY_MS);
+    timer = setTimeout(look, (began - newsAt > QUIET_MS ? SLOWLY_MS : EVERY_MS) - (Date.now() - began));
   }
   const now = () => { looks = 0; if (!document.hidden) look(); };
   addEventListener("focus", now, { signal: listening.signal });
