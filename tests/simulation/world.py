@@ -18,6 +18,7 @@ from lambda_src.composition.app import Parts, build_handler
 from lambda_src.context import RequestContext, User
 from lambda_src.models import providers
 from lambda_src.rotating_secret import Secret
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.settings import GuestQuotaSettings, QuotaSettings, Settings
 from lambda_src.store import keys
@@ -144,6 +145,8 @@ class World:
             authenticate=access.authenticator(settings, tokens),
             build_run_config=run_config,
             build_agent=model.build_agent,
+            build_actions=Actions,
+            load_assistants=dict,
             guest_tokens=tokens,
         )
         clients: Any = self.aws
