@@ -172,7 +172,7 @@ class PageSettings:
 
 
 PROMPT = ("label", "prompt")
-_PAGE_ASSISTANT = {"name", "label", "greeting", "prompts", "models"}
+_PAGE_ASSISTANT = {"name", "label", "greeting", "prompts", "models", "tool_choices"}
 
 
 def _page(value: str) -> PageSettings:
@@ -216,13 +216,13 @@ def _is_page_assistant(value: object) -> bool:
     if not isinstance(value, dict) or not {"name", "label"} <= value.keys() <= _PAGE_ASSISTANT:
         return False
     texts = (value["name"], value["label"], value.get("greeting") or "")
-    prompts, models = value.get("prompts") or [], value.get("models") or []
+    prompts = value.get("prompts") or []
+    names = [value.get("models") or [], value.get("tool_choices") or []]
     return (
         all(isinstance(text, str) for text in texts)
         and isinstance(prompts, list)
         and all(_has_texts(prompt, PROMPT) for prompt in prompts)
-        and isinstance(models, list)
-        and all(isinstance(model, str) for model in models)
+        and all(isinstance(listed, list) and all(isinstance(name, str) for name in listed) for listed in names)
     )
 
 

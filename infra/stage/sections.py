@@ -248,6 +248,12 @@ class PageAssistantConfig:
         takes="list of names or null",
         default=None,
     )
+    tool_choices: tuple[str, ...] | None = option(
+        optional(list_of(text, at_most=50)),
+        "Tools that users may choose, if `AGENTS` gives it tool choices of its own.",
+        takes="list of names or null",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

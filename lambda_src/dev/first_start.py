@@ -49,7 +49,7 @@ def faults(
 
 
 def _assistant_faults(settings: Settings, load: LoadAssistants) -> list[str]:
-    """A sentence for each assistant that the page offers but the code does not have, or not with these models."""
+    """A sentence for each assistant, model or tool that the page offers and the code does not have."""
     if not settings.page.assistants:
         return []
     try:
@@ -58,12 +58,15 @@ def _assistant_faults(settings: Settings, load: LoadAssistants) -> list[str]:
         return []
     sentences = []
     for offered in settings.page.assistants:
-        name, models = offered["name"], set(offered.get("models") or ())
+        name = offered["name"]
         if (assistant := assistants.get(name)) is None:
             known = ", ".join(repr(key) for key in assistants)
             sentences.append(f"page.assistants names {name!r}, and AGENTS in lambda_src/agent/ has only {known}.")
-        elif unknown := sorted(models - set(assistant.settings(settings).models)):
-            sentences.append(f"page.assistants offers {', '.join(unknown)} for {name!r}, which AGENTS does not.")
+            continue
+        own = assistant.settings(settings)
+        for listed, known_names in (("models", own.models), ("tool_choices", own.tool_choices)):
+            if unknown := sorted(set(offered.get(listed) or ()) - set(known_names)):
+                sentences.append(f"page.assistants offers {', '.join(unknown)} for {name!r}, which AGENTS does not.")
     return sentences
 
 

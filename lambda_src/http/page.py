@@ -268,7 +268,11 @@ def _brand(page: PageSettings) -> dict[str, Any]:
     brand = {**asdict(page), "logo": page.logo is not None}
     del brand["labels"], brand["languages"]  # the offered ones are added with their names
     brand["assistants"] = [
-        {**assistant, "models": _choices(assistant["models"], page)} if assistant.get("models") else assistant
+        {
+            **assistant,
+            "models": None if (models := assistant.get("models")) is None else _choices(models, page),
+            "tools": None if (tools := assistant.get("tool_choices")) is None else _choices(tools, page, in_words),
+        }
         for assistant in page.assistants
     ]
     return brand

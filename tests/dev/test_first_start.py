@@ -18,7 +18,7 @@ def build_agent() -> Agent[Any]:
 
 
 def load() -> Assistants:
-    return {"": Assistant(build_agent), "sales": Assistant(build_agent, models=["large"])}
+    return {"": Assistant(build_agent), "sales": Assistant(build_agent, models=["large"], tool_choices=["price"])}
 
 
 def problems(*offered: dict[str, Any]) -> list[str]:
@@ -28,6 +28,7 @@ def problems(*offered: dict[str, Any]) -> list[str]:
 
 def test_assistants_of_the_code_are_accepted() -> None:
     sales = {"name": "sales", "label": "Sales", "greeting": None, "prompts": None, "models": ["large"]}
+    sales["tool_choices"] = ["price"]
     assert problems({"name": "", "label": "Help"}, sales) == []
 
 
@@ -41,6 +42,10 @@ def test_assistants_of_the_code_are_accepted() -> None:
         (
             {"name": "sales", "label": "Sales", "models": ["large", "huge"]},
             "page.assistants offers huge for 'sales', which AGENTS does not.",
+        ),
+        (
+            {"name": "", "label": "Help", "tool_choices": ["price"]},
+            "page.assistants offers price for '', which AGENTS does not.",
         ),
     ],
 )

@@ -121,6 +121,15 @@ def test_wrong_assistants_of_the_page_are_refused(assistants: object) -> None:
         page_config({"CHAT_PAGE": json.dumps({"assistants": assistants})})
 
 
+def test_an_assistants_own_models_and_tools_have_labels_in_the_pages_configuration() -> None:
+    sales = {"name": "sales", "label": "Sales", "models": ["large"], "tool_choices": ["look_up_price"]}
+    page = {"assistants": [{"name": "", "label": "Help"}, sales], "labels": [{"name": "large", "label": "Best"}]}
+    help_, sales_ = page_config({"CHAT_PAGE": json.dumps(page)})["page"]["assistants"]
+    assert (help_["models"], help_["tools"]) == (None, None)
+    assert sales_["models"] == [{"id": "large", "label": "Best"}]
+    assert sales_["tools"] == [{"id": "look_up_price", "label": "Look up price"}]
+
+
 async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
     answers = [
         await chat("threads.list"),

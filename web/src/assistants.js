@@ -26,9 +26,9 @@ export function addressOf(assistant, config) {
 
 export const urlOf = ({ name }) => (name ? `chatkit/${name}` : "chatkit");
 
-/** `brand` and `features` of one assistant: its own greeting, prompts or models, and whether people answer there. */
+/** `brand` and `features` of one assistant: its own greeting, prompts, models or tools, and whether people answer there. */
 export const brandFor = (brand, { greeting, prompts }) => ({ ...brand, greeting: greeting ?? brand.greeting, prompts: prompts ?? brand.prompts });
-export const featuresFor = (features, { name, models }) => ({ ...features, models: models ?? features.models, people: features.people.includes(name) });
+export const featuresFor = (features, { name, models, tools }) => ({ ...features, models: models ?? features.models, tools: tools ?? features.tools, people: features.people.includes(name) });
 
 /** A select element for the choice; null if there is none. `choose` is called with the assistant. */
 export function assistantPicker(config, choose) {
