@@ -8,7 +8,7 @@ from tests.web.chat_page import ChatPage, assistant, json_response
 QUESTION = "May I pay this invoice?\npayee: Lisbon Tram Company\namount: 12.40 EUR\nmemo: Two day tickets"
 ORDER = {
     "type": "Card",
-    "status": {"text": "Orders", "icon": "cube"},
+    "status": {"text": "Orders", "icon": "check-circle"},
     "children": [
         {
             "type": "Row",
@@ -66,6 +66,7 @@ def show_start(chat: ChatPage) -> None:
     """A new chat with one of two assistants."""
     chat.open().ask("A packing list for Lisbon")
     chat.button("New chat").first.click()
+    chat.text.hover()  # not the button
 
 
 def show_widgets(chat: ChatPage) -> None:

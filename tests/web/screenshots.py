@@ -149,7 +149,7 @@ def main() -> None:
         shoot(browser, url, "dark", show_conversation, dark=True)
         shoot(browser, url, "phone", show_conversation, width=390, height=780, scale=2)
         shoot(browser, two_assistants, "start", scenes.show_start)
-        shoot(browser, url, "widgets", scenes.show_widgets, height=960)
+        shoot(browser, url, "widgets", scenes.show_widgets, height=1040)
         shoot(browser, url, "approval", scenes.show_approval, dark=True)
         with site() as shop:
             look = json.dumps({"title": "Shop help", "greeting": "How can we help?", "accent": "#6b21a8"})
