@@ -25,7 +25,7 @@ from tests.turns.turn_fixture import THREAD, Model, Process, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "turns.md"
-COSTS = PAGE.with_name("cost.md")
+COSTS = PAGE.parents[1] / "reference" / "cost.md"
 ROUND_TRIP_S = 0.02
 EXTRA_REQUESTS = 4  # lease and idempotency key, independent of the answer's length
 EXTRA_REQUESTS_PER_SECOND = 2  # the journal's batch and the lease's renewal
