@@ -100,6 +100,11 @@ class Deployed:
             result = json.loads(response.read())
         return result["statusCode"], result["body"]
 
+    def deployed_output(self, stack: str, key: str) -> str:
+        """An output of a stack as it is deployed now."""
+        [deployed] = self.cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return next(str(output["OutputValue"]) for output in deployed["Outputs"] if output["OutputKey"] == key)
+
     def physical_ids(self) -> dict[str, str]:
         """The physical IDs of the resources that must not be replaced."""
         cloudformation = self.cloud.client("cloudformation")
@@ -117,7 +122,17 @@ def stage(context: dict[str, Any], bundle: Bundle, tmp_path: Path) -> Iterator[D
     with serve(tmp_path) as (issuer, certificate):
         auth = {"issuer": issuer.url, "audience": AUDIENCE, "guest": {}}
         local_context = for_this_machine(
-            {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
+            {
+                **context,
+                "stage": STAGE,
+                "stages": {
+                    STAGE: {
+                        "auth": auth,
+                        "quotas": {"stage_tokens_per_day": 400_000},
+                        "operators": {"claim": "groups", "value": "support"},
+                    }
+                },
+            }
         )
         environ = os.environ | {"SSL_CERT_FILE": str(certificate)}
         cloud = local_cloud.start(tmp_path, environ=environ)
@@ -235,6 +250,28 @@ def _a_tool_uses_a_secret_set_on_the_command_line(stage: Deployed, tmp_path: Pat
     assert "sk-shop" not in str(template)
 
 
+def _a_request_for_a_person_reaches_a_queue_behind_the_topic(stage: Deployed) -> None:
+    topic = stage.deployed_output(API, "EventsTopic")
+    sqs, sns = stage.cloud.client("sqs"), stage.cloud.client("sns")
+    queue = sqs.create_queue(QueueName="events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    allowed |= {"Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    body = stage.request("chatkit", {"type": "threads.list", "params": {}}, token=stage.issuer.token())[1]
+    thread_id = json.loads(body)["data"][0]["id"]
+    status, body = stage.request("chatkit/handoff", {"thread_id": thread_id}, token=stage.issuer.token())
+    assert (status, json.loads(body)["held"]) == (200, "waiting")
+    [message] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
+    event = json.loads(json.loads(message["Body"])["Message"])
+    assert (event["type"], event["thread"]) == ("handoff.requested", thread_id)
+    function = stage.physical_ids()[FUNCTION]
+    answer = stage.cloud.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b'{"chat": "clock"}')
+    assert json.loads(answer["Payload"].read()) == {"looked_at": 0}, "nothing is due yet"
+
+
 def _with_agent(code: Path, page: dict[str, str], *, to: Path) -> Path:
     """A copy of the zip at `to`, with the agent of the docs page in place of ours."""
     agent = {path: text for path, text in page.items() if path.startswith("lambda_src/agent/")}
@@ -269,4 +306,5 @@ def test_the_life_cycle_of_a_stage(stage: Deployed, tmp_path: Path) -> None:
     _the_change_set_of_this_release_replaces_no_table_bucket_or_url(stage)
     _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage)
     _a_tool_uses_a_secret_set_on_the_command_line(stage, tmp_path)
+    _a_request_for_a_person_reaches_a_queue_behind_the_topic(stage)
     _destroying_the_api_leaves_every_row(stage)
