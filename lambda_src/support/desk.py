@@ -49,7 +49,6 @@ LEFT = (
     "Members of the support team answered here instead of you: the assistant messages above that begin with a name in "
     "bold are theirs, not yours. They have left. Answer the user again, and keep to what they have said."
 )
-CLOSED = "The support team has closed this conversation. Start a new one."
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +237,7 @@ class Desk:
             if hold.operator not in ("", operator, LEAVING + operator):
                 raise _not_yours()
             if hold.operator:
-                thread.status = ClosedStatus(reason=CLOSED)
+                thread.status = ClosedStatus()  # without a reason, which would be in one language for good
                 await self._store.save_thread(thread, context=owner)
             if not await self.inbox.release(thread_id, hold, operator=operator, context=owner):
                 raise _not_yours()

@@ -88,7 +88,7 @@ def test_a_closed_conversation_takes_no_more_messages(page: ChatPage, desk: Desk
     desk.do(thread_of(page), "take")
     desk.do(thread_of(page), "close")
     expect(page.text).to_be_disabled()
-    expect(page.hint).to_have_text("The support team has closed this conversation. Start a new one.")
+    expect(page.hint).to_have_text("This chat is closed. Start a new one.")
 
 
 def test_the_state_survives_a_reload(page: ChatPage, desk: Desk) -> None:
