@@ -9,7 +9,9 @@ from lambda_src.dev.store_contract.samples import thread_ids
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.inbox import Matter
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.store.ports import Hold
 from lambda_src.store.postgres import PostgresStore
 from tests.store.dying import KilledError, dying_after
 from tests.store.handover_contract import (
@@ -23,7 +25,7 @@ from tests.store.handover_contract import (
     hand_over_all,
     records_of,
 )
-from tests.store.local import Local
+from tests.store.local import START, Local
 from tests.store.postgres import migrated, postgres, sessions_of
 
 
@@ -65,6 +67,20 @@ class TestPostgres(HandoverContract):
     async def store(self, url: str) -> AsyncIterator[PostgresStore]:
         async with migrated(url) as engine:
             yield PostgresStore(sessions_of(engine))
+
+    async def test_a_thread_that_a_person_has_stays_with_the_guest(self, url: str) -> None:
+        async with migrated(url) as engine:
+            ledger = MemoryStore().ledger
+            store = PostgresStore(sessions_of(engine), ledger=ledger)
+            await fill_guest(store)
+            await ledger.take_lease("thr_1", "one", lease_ms=1_000, context=GUEST)
+            matter = Matter("handoff", "", "guest", "thr_1", START)
+            assert await ledger.inbox().hold(matter, turn_id="one", ends_turn=True, context=GUEST) == "held"
+            assert not await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+            assert await thread_ids(store, ANN) == []
+            assert await ledger.inbox().release("thr_1", Hold("", 0, matter.id), operator="olga", context=GUEST)
+            assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+            assert await thread_ids(store, ANN) == ["thr_1"]
 
 
 async def populated() -> tuple[Local, list[Any]]:
