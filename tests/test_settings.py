@@ -52,6 +52,9 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_MAX_BODY_BYTES", "1e6"),
         ("CHAT_HISTORY_ITEMS", "²"),
         ("CHAT_HISTROY_ITEMS", "5"),
+        ("CHAT_USAGE", "yes"),
+        ("CHAT_EVENTS_TOPIC", "events"),
+        ("CHAT_EVENTS_TOPIC", "arn:aws:sqs:us-east-1:123456789012:events"),
         ("CHAT_QUOTAS", "many"),
         ("CHAT_QUOTAS", "[1]"),
         ("CHAT_QUOTAS", '{"messages_per_day": "many"}'),
@@ -140,3 +143,19 @@ def test_at_least_one_sign_in_method_is_required(env: dict[str, str], missing: s
     else:
         with pytest.raises(SettingsError, match=missing):
             Settings.from_env({"CHAT_TABLE": "t", **env})
+
+
+def test_usage_is_counted_on_the_table_only() -> None:
+    postgres = {**ENV, "CHAT_STORE": "postgres", "CHAT_DATABASE_URL": "postgresql://h/d"}
+    with pytest.raises(SettingsError, match="CHAT_USAGE=true needs CHAT_STORE=dynamodb"):
+        Settings.from_env({**postgres, "CHAT_USAGE": "true"})
+    operators = '{"claim": "groups", "value": "support"}'
+    assert not Settings.from_env({**postgres, "CHAT_OPERATORS": operators}).counts_usage
+
+
+@pytest.mark.parametrize(
+    ("env", "counts"),
+    [({}, False), ({"CHAT_USAGE": "true"}, True), ({"CHAT_OPERATORS": '{"claim": "c", "value": "v"}'}, True)],
+)
+def test_usage_is_counted_if_it_is_chosen_or_if_there_are_operators(env: dict[str, str], counts: bool) -> None:
+    assert Settings.from_env({**ENV, **env}).counts_usage == counts

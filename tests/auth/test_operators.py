@@ -103,6 +103,10 @@ async def test_operators_sign_in_like_everybody_else() -> None:
         ('{"claim": "groups", "value": " "}', "value must be a text"),
         ('{"assistants": []}', "assistants must be a list"),
         ('{"assistants": "sales"}', "assistants must be a list"),
+        ('{"handoff_wait_minutes": 0}', "handoff_wait_minutes must be a whole number from 1 to 1440"),
+        ('{"handoff_wait_minutes": "5"}', "handoff_wait_minutes must be a whole number from 1 to 1440"),
+        ('{"unanswered_message": " "}', "unanswered_message must be a text"),
+        ('{"unanswered_message": null}', "unanswered_message must be a text"),
     ],
 )
 def test_a_wrong_value_has_a_sentence(value: str, sentence: str) -> None:
