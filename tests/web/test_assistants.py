@@ -6,6 +6,7 @@ from playwright.sync_api import Page, Request, expect
 from tests.web.chat_page import ChatPage
 from tests.web.chatkit_cdn import with_cdn
 from tests.web.conftest import SALES_PROMPT, TWO_ASSISTANTS, served_in_process
+from tests.web.test_access import serious
 from tests.web.test_sign_in import Issuer
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -85,6 +86,12 @@ def test_a_guests_chats_with_every_assistant_come_along_at_sign_in(shop: ChatPag
     expect(shop.threads).to_have_text(["for sales"])
     choose(shop, "Help")
     expect(shop.threads).to_have_text(["for help"])
+
+
+@pytest.mark.parametrize("colors", ["light", "dark"])
+def test_axe_reports_nothing_serious_with_a_switcher(shop: ChatPage, colors: str) -> None:
+    shop.page.emulate_media(color_scheme="dark" if colors == "dark" else "light")
+    assert serious(shop.page) == []
 
 
 def test_without_several_assistants_there_is_no_switcher(echo: ChatPage) -> None:
