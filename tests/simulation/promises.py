@@ -30,6 +30,7 @@ PROMISES = {
     "one-writer": "A turn that another one took the thread from stops within three seconds.",
     "stop-stops": "Two seconds after a Stop was confirmed, the model no longer writes.",
     "streams-are-valid": "Every event is one of ChatKit's; a stream leaves no item open, or ends with a notice.",
+    "followers-see-the-same": "Whoever follows a turn to its end gets the same events as its first reader.",
     "isolation": "Nobody gets a byte that another person or their model wrote, and no model is sent one.",
     "deleted-stays-gone": "A deleted thread is listed and loaded nowhere, and its rows go with the sweeps.",
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
@@ -111,6 +112,7 @@ Broken = Iterator[tuple[str, str]]
 def _violations(world: "World", threads: dict[str, dict[str, list[dict[str, Any]]]]) -> Broken:
     yield from _internal(world)
     yield from _streams(world)
+    yield from _followers(world)
     yield from _waits(world)
     for person, own in threads.items():
         for thread_id, items in own.items():
@@ -150,6 +152,26 @@ def _streams(world: "World") -> Broken:
         ends_with_notice = bool(stream.events) and stream.events[-1]["type"] == "notice"
         if stream.is_whole and not stream.seen and open_items and not stream.errors and not ends_with_notice:
             yield "streams-are-valid", f"{stream.turn_id} ended with open items {sorted(open_items)}"
+
+
+def _followers(world: "World") -> Broken:
+    """The streams of one turn that no other turn ended, from the first event to the last."""
+    of_turn: dict[str, list[Stream]] = defaultdict(list)
+    for stream in world.history.streams:
+        if stream.is_whole and not stream.seen and not stream.errors:
+            of_turn[stream.turn_id].append(stream)
+    for send in world.history.sends:
+        if not send.streams or world.history.may_be_gone(send.thread_id or ""):
+            continue
+        first = send.streams[0]
+        lost = [at for at, turn in world.history.leases.get(send.thread_id or "", []) if turn != first.turn_id]
+        if not first.is_whole or any(first.began_ns < at < first.last_ns for at in lost):
+            continue
+        for stream in of_turn[first.turn_id]:
+            is_cut = stream.events[-1:] and stream.events[-1]["type"] == "notice"
+            if stream.events != first.events and not is_cut and not world.is_bad(first.began_ns, stream.last_ns):
+                seen, all_of_it = len(stream.events), len(first.events)
+                yield "followers-see-the-same", f"{stream.turn_id}: a follower got {seen} of {all_of_it} events"
 
 
 def _waits(world: "World") -> Broken:
