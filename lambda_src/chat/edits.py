@@ -31,7 +31,8 @@ async def last_message(
     ConflictError unless that message has this id: a newer message of another tab must not be lost, nor one of a person.
     """
     newer: list[ThreadItem] = []
-    after, has_more = None, True
+    after: str | None = None
+    has_more = True
     while has_more:
         page = await store.load_thread_items(thread_id, after, MAX_LIMIT, "desc", context)
         for item in page.data:
