@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import pytest
@@ -121,7 +121,7 @@ def test_a_download_continues_after_a_reload_where_it_stopped(five: ChatPage) ->
     read: list[str] = []
 
     def hold_the_third_and_fourth_once(route: Route) -> None:
-        thread_id = (route.request.post_data_json or {})["params"]["thread_id"]
+        thread_id = cast(dict[str, Any], route.request.post_data_json)["params"]["thread_id"]
         is_new = thread_id not in read
         read.append(thread_id)
         if not (is_new and len(set(read)) in (3, 4)):
