@@ -466,7 +466,7 @@ class Settings:
         default=(),
     )
     tool_choices: tuple[str, ...] = _setting(
-        _names, "Names of the tools that a user may select for a message: docs/how-to/agents.md.", default=()
+        _names, "Names of the tools that a user may select for a message: docs/how-to/tool-choices.md.", default=()
     )
     tool_activity: ToolActivityMode = _setting(  # noqa: RUF009 - it makes a dataclass field
         _choice(*get_args(ToolActivityMode)),

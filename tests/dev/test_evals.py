@@ -1,4 +1,4 @@
-"""`make eval`: the fields of a case, its checks, summary, exit codes, and the examples in docs/how-to/testing.md."""
+"""`make eval`: fields of a case, checks, summary, exit codes; the code on the pages about tests and evaluation."""
 
 import asyncio
 import itertools
@@ -173,22 +173,26 @@ def test_an_invalid_flag_is_a_usage_error(tmp_path: Path, flag: str) -> None:
         main([cases_file(tmp_path, {"say": "a", "contains": "b"}), flag], new_chat=shop_chat)
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "testing.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TESTS, EVALS, FIELDS = (
+    (DOCS / page).read_text(encoding="utf-8")
+    for page in ("how-to/testing.md", "how-to/evaluate.md", "reference/testing.md")
+)
 
 
 def test_the_docs_page_lists_every_field_of_a_case() -> None:
-    assert re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE) == list(Case.model_fields)
+    assert re.findall(r"^\| `([a-z_]+)` \|", FIELDS, re.MULTILINE) == list(Case.model_fields)
 
 
 def test_the_cases_on_the_docs_page_are_valid() -> None:
-    (block,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    assert len(read_cases(block.splitlines(), file="testing.md")) > 1
+    (block,) = re.findall(r"```json\n(.*?)```", EVALS, re.DOTALL)
+    assert len(read_cases(block.splitlines(), file="evaluate.md")) > 1
 
 
 def page_scope() -> dict[str, Any]:
     """The tests on the docs page, by name."""
     scope: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", TESTS, re.DOTALL):
         exec(compile(block, "testing.md", "exec"), scope)
     return scope
 

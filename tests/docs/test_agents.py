@@ -1,4 +1,4 @@
-"""docs/how-to/agents.md: its code blocks for approvals, tool titles, several assistants and MCP servers run."""
+"""The how-to pages about approvals, tool titles, several assistants and MCP servers: their code runs."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from lambda_src.runs.tool_details import MOST_CHARS
 from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of, thread_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "agents.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 
 
@@ -27,23 +27,29 @@ def named_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
-def block(name: str) -> dict[str, Any]:
-    """Execute a block of the page and return what it defines."""
-    [text] = [text for title, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if title == name]
+def page(name: str) -> str:
+    """Return the text of a how-to page."""
+    return (HOW_TO / f"{name}.md").read_text(encoding="utf-8")
+
+
+def block(name: str, *, of: str) -> dict[str, Any]:
+    """Execute a block of a page and return what it defines."""
+    [text] = [text for title, text in BLOCK.findall(page(of)) if title == name]
     defined: dict[str, Any] = {}
-    exec(compile(text, f"agents.md: {name}", "exec"), defined)
+    exec(compile(text, f"{of}.md: {name}", "exec"), defined)
     return defined
 
 
 async def test_the_pages_tool_asks_for_approval() -> None:
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
-    chat = full_app_without_files().chat(model=ScriptedModel(script), agent=block("approvals")["build_agent"]())
+    chat = full_app_without_files().chat(
+        model=ScriptedModel(script), agent=block("approvals", of="approvals")["build_agent"]()
+    )
     answer = await chat("threads.create", input=message("refund order 17"))
     form = items_of(answer)[-1]
     question, arguments = form["inputs"][0]["question"].split("\n")
-    page = PAGE.read_text(encoding="utf-8")
-    assert question in page
-    assert arguments in page
+    assert question in page("approvals")
+    assert arguments in page("approvals")
     response = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
     ids = {"thread_id": thread_of(answer), "item_id": form["id"]}
     after = await chat("threads.add_structured_input", **ids, input=response)
@@ -51,12 +57,12 @@ async def test_the_pages_tool_asks_for_approval() -> None:
 
 
 def test_the_pages_assistants_are_valid() -> None:
-    agents = checked(block("assistants")["AGENTS"])
+    agents = checked(block("assistants", of="assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
 
 
 async def test_the_pages_titles_are_shown() -> None:
-    assistant = checked(block("titles")["AGENTS"])[""]
+    assistant = checked(block("titles", of="tool-activity")["AGENTS"])[""]
     script = [[function_call("lookup_order", '{"order_id": 17}', call_id="c")], [assistant_message("It is shipped.")]]
     chat = full_app_without_files().chat(model=ScriptedModel(script), build_agent=assistant.built)
     answer = await chat("threads.create", input=message("where is order 17?"))
@@ -64,19 +70,18 @@ async def test_the_pages_titles_are_shown() -> None:
 
 
 def test_the_page_names_the_limits_of_titles_and_details() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert f"A title has 1 to {TITLE_CHARS} characters" in page
-    assert f"up to {MOST_CHARS:,} characters each" in page
+    assert f"a title of 1 to {TITLE_CHARS} characters" in page("tool-activity")
+    assert f"up to {MOST_CHARS:,} characters each" in page("tool-activity")
 
 
 def test_the_pages_optional_server_has_its_own_timeout() -> None:
-    [server] = block("optional")["build_agent"]().mcp_servers
+    [server] = block("optional", of="mcp")["build_agent"]().mcp_servers
     assert (server.name, server.client_session_timeout_seconds) == ("warehouse", 60)
     assert getattr(server, mcp_servers.OPTIONAL)
-    assert f"longer than {mcp_servers.CALL_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
+    assert f"longer than {mcp_servers.CALL_S:.0f} seconds" in page("mcp")
 
 
 def test_the_pages_mcp_server_is_recognized() -> None:
-    servers = mcp_servers.servers_of(block("mcp")["build_agent"]())
+    servers = mcp_servers.servers_of(block("mcp", of="mcp")["build_agent"]())
     assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
-    assert f"within {mcp_servers.CONNECT_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
+    assert f"within {mcp_servers.CONNECT_S:.0f} seconds" in page("mcp")

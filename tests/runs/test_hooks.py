@@ -134,11 +134,11 @@ async def test_a_repeated_request_is_refused_with_the_same_message() -> None:
 async def test_answers_to_a_form_are_checked() -> None:
     seen: list[str] = []
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
-    page = (PAGE.parent / "agents.md").read_text(encoding="utf-8")
+    page = (PAGE.parent / "approvals.md").read_text(encoding="utf-8")
     defined: dict[str, Any] = {}
     [source] = [text for name, text in BLOCK.findall(page) if name == "approvals"]
     sys.modules.setdefault("lambda_src.agent.model", ModuleType("lambda_src.agent.model")).MODEL = "m"  # type: ignore[attr-defined] # the user may have deleted it
-    exec(compile(source, "agents.md", "exec"), defined)
+    exec(compile(source, "approvals.md", "exec"), defined)
 
     def check_message(text: str, user: User) -> None:
         seen.append(text)

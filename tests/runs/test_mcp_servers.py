@@ -145,7 +145,7 @@ async def test_the_number_of_requests_per_turn_is_documented(full_app: FullApp) 
     async with mcp_process() as server:
         await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
     assert server.requests == ["POST"] * REQUESTS
-    assert f"makes {REQUESTS} requests" in (ROOT / "docs" / "how-to" / "agents.md").read_text(encoding="utf-8")
+    assert f"makes {REQUESTS} requests" in (ROOT / "docs" / "how-to" / "mcp.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
 
 
 def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_chat) -> int:
-    """Run a file of cases on your agent. docs/how-to/testing.md says what a case can expect."""
+    """Run a file of cases on your agent. docs/reference/testing.md lists what a case can expect."""
     parser = argparse.ArgumentParser(prog="make eval", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"a file of JSON lines (default: {CASES})")
     parser.add_argument("--real", action="store_true", help="use the real model instead of the cases' scripts")
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
     except (OSError, UnicodeDecodeError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
         err.print(
-            f"{options.cases} cannot be read: {why}. Its format: docs/how-to/testing.md", style="red", markup=False
+            f"{options.cases} cannot be read: {why}. Its format: docs/how-to/evaluate.md", style="red", markup=False
         )
         return 2
     except ChatError as fault:
