@@ -1,6 +1,7 @@
 // Builds the page: src/ and the libraries in node_modules/ become ../lambda_src/web/, which the function serves.
 //
 //   index.html             contains its style and names its script by hash
+//   operator.html          the operators' page, which only stages with operators serve
 //   static/NAME-HASH.js    the script and its lazy chunks; the hash is of the content, so browsers may cache them forever
 //   chat-client.js, .d.ts  the helper for other front ends, one readable file with a stable name; also written into the
 //                          examples, where git ignores it
@@ -20,19 +21,20 @@ const common = { absWorkingDir: here, bundle: true, minify: true, legalComments:
 await rm(fresh, { recursive: true, force: true });
 await mkdir(fresh, { recursive: true });
 
-const scripts = await build({
-  ...common, entryPoints: [path.join(here, "src/main.js")], outdir: path.join(fresh, "static"),
-  format: "esm", splitting: true, metafile: true,
-  entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]",
-});
-const style = await build({ ...common, entryPoints: [path.join(here, "src/page.css")], write: false });
-
-const entry = Object.entries(scripts.metafile.outputs).find(([, output]) => output.entryPoint)[0];
 const html = await readFile(path.join(here, "src/index.html"), "utf8");
-const built = html
-  .replace("<!-- style -->", () => `<style>${style.outputFiles[0].text.trim()}</style>`)
-  .replace("src/main.js", `static/${path.basename(entry)}`);
-await writeFile(path.join(fresh, "index.html"), built);
+for (const [name, entry, folder] of [["index", "main", "src"], ["operator", "operator", "src/operator"]]) {
+  const scripts = await build({
+    ...common, entryPoints: [{ in: path.join(here, folder, "main.js"), out: entry }], outdir: path.join(fresh, "static"),
+    format: "esm", splitting: true, metafile: true,
+    entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]",
+  });
+  const style = await build({ ...common, entryPoints: [path.join(here, folder, "page.css")], write: false });
+  const script = Object.entries(scripts.metafile.outputs).find(([, output]) => output.entryPoint === `${folder}/main.js`)[0];
+  const built = html
+    .replace("<!-- style -->", () => `<style>${style.outputFiles[0].text.trim()}</style>`)
+    .replace("src/main.js", `static/${path.basename(script)}`);
+  await writeFile(path.join(fresh, `${name}.html`), built);
+}
 await build({
   ...common, minify: false, entryPoints: [path.join(here, "src/chat-client.js")], outdir: fresh, format: "esm",
   banner: { js: "// chatkit-lambda's helper for front ends of your own, built of web/src/chat-client.js and web/src/client/." },

@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
     parser.add_argument("--showcase", action="store_true", help="an agent that shows ChatKit's features")
     parser.add_argument(
+        "--support", action="store_true", help="people can answer: /operator is their page, and you are one of them"
+    )
+    parser.add_argument(
         "--origin", action="append", default=[], type=origin_of, metavar="ORIGIN",
         help="allow this origin's pages, also to embed ours: http://localhost:5173 (http://localhost:* is every port)",
     )  # fmt: skip
@@ -72,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     become_local(os.environ)
     if options.showcase:
         os.environ[SHOWCASE] = "1"  # the function inherits it
+    if options.support:
+        os.environ.setdefault("CHAT_OPERATORS", "{}")  # as above
     origins = (*options.origin, *(switches.cors.allow_origins if switches.cors else ()))
     os.environ[ORIGINS] = " ".join(origins)
     try:

@@ -16,7 +16,7 @@ def banner(url: str, data: Path, settings: Settings, env: Mapping[str, str]) -> 
         '"attachments":[],"inference_options":{}}}}'
     )
     return (
-        f"\n[bold]{url}[/]  the page: open it and chat\n\n"
+        f"\n[bold]{url}[/]  the page: open it and chat\n{_operators(url, settings)}\n"
         f"  store   {_store(settings, data)}\n"
         f"  model   {_model(settings, env)}\n"
         f"  code    lambda_src/ is reloaded on save\n\n"
@@ -28,6 +28,10 @@ def banner(url: str, data: Path, settings: Settings, env: Mapping[str, str]) -> 
 def shown(folder: Path) -> str:
     """The folder relative to the project's root, if it is inside."""
     return f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}/"
+
+
+def _operators(url: str, settings: Settings) -> str:
+    return "" if settings.operators is None else f"[bold]{url}/operator[/]  the operators' page: answer as a person\n"
 
 
 def _store(settings: Settings, data: Path) -> str:

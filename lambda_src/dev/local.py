@@ -32,8 +32,9 @@ ISSUER = "urn:chatkit-lambda:local"
 
 
 async def local_user(authorization: str | None) -> User:
-    """Authenticate every caller on loopback as the user `local`."""
-    return User(id="local", issuer=ISSUER, subject="local")
+    """Authenticate every caller on loopback as the user `local`, who is also the operator if there are operators."""
+    operates = () if settings.operators is None else settings.operators.assistants
+    return User(id="local", issuer=ISSUER, subject="local", operates=frozenset(operates))
 
 
 def local_agent() -> Agent[Any]:

@@ -122,6 +122,8 @@ def create_app(
         return JSONResponse({"status": "healthy", "service": "chat"})
 
     if operator_routes is not None:
+        if page is not None:
+            serve_html(app, "/operator", page.for_operators())
         # Not "/operator/{...}": the router would redirect /operator there, and so tell everybody that it exists.
         app.router.routes.append(Route("/operator{path:path}", operator_routes))
     if page is not None:
@@ -137,21 +139,28 @@ def allow_head(routes: Iterable[BaseRoute]) -> None:
             route.methods.add("HEAD")
 
 
-def serve(app: FastAPI, page: Page) -> None:
-    """Add the page's routes. A file is always sent in full, even if the browser has it in its cache."""
+def answered(request: Request, served: Served | None) -> Response:
+    """A file, which is always sent in full, even if the browser has it in its cache; 404 for None."""
+    if served is None:
+        raise HTTPException(404)
+    encoded = served.encoded(request.headers.get("accept-encoding", ""))
+    return Response(encoded.body, media_type=encoded.media_type, headers=encoded.headers)
 
-    def answered(request: Request, served: Served | None) -> Response:
-        if served is None:
-            raise HTTPException(404)
-        encoded = served.encoded(request.headers.get("accept-encoding", ""))
-        return Response(encoded.body, media_type=encoded.media_type, headers=encoded.headers)
 
-    @app.get("/")
+def serve_html(app: FastAPI, path: str, page: Page) -> None:
+    """Add the route of the page itself, in the language that the user wants."""
+
+    @app.get(path)
     def html(request: Request) -> Response:
-        asked = request.query_params.get("lang"), request.headers.get("accept-language")
-        if (built := page.html(page.languages.best(*asked))) is None:
+        wishes = request.query_params.get("lang"), request.headers.get("accept-language")
+        if (built := page.html(page.languages.best(*wishes))) is None:
             raise HTTPException(404, "The page is not built here: run `make page`, then reload.")
         return answered(request, built)
+
+
+def serve(app: FastAPI, page: Page) -> None:
+    """Add the page's routes."""
+    serve_html(app, "/", page)
 
     @app.get("/static/{name}")
     def static(request: Request) -> Response:

@@ -124,7 +124,8 @@ class OperatorRoutes:
             state=_state_in(query.get("state")),
             after=_cursor_in(query.get("after")),
         )
-        return JSONResponse({"matters": [_json_of(matter) for matter in page.matters], "after": page.after})
+        matters = [_json_of(matter) for matter in page.matters]
+        return JSONResponse({"matters": matters, "after": page.after, "operator": operator.id})
 
     async def _thread(self, request: Request, thread_id: str, owner: RequestContext) -> Response:
         query = request.query_params

@@ -58,6 +58,8 @@ TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=ut
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
 _HTML = b'<html lang="en">'  # as above
 _TEXTS = ("title", "loading", "needs_javascript")  # that the HTML has in English
+_OPERATORS = "operator_"  # begins the keys of texts that only the operators' page shows
+_HOSTED = {"open": "open", "guest": "backend", "backend": "backend"}  # how operators sign in where users do so
 _EMBED_TEXTS = ("title", "chat_not_loaded", "open_in_tab")  # of embed.js
 _STAGE = b"({})"  # the last call in embed.js: web/build.mjs
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
@@ -92,11 +94,19 @@ class Page:
     pictures: tuple[str, ...] = ()  # origins of images that it may show
     logo_file: Path | None = None
     languages: Languages = field(default_factory=Languages)
+    is_operators: bool = False
+
+    def for_operators(self) -> "Page":
+        """The page at /operator: without guests, without OpenAI's component, and in no frame."""
+        auth = self.config["auth"]
+        sign_in = auth | {"guests": False} if auth["kind"] == "issuer" else auth | {"kind": _HOSTED[auth["kind"]]}
+        config = {**self.config, "auth": sign_in, "domain_key": None, "embedded_by": None}
+        return replace(self, config=config, is_operators=True)
 
     def html(self, language: Language) -> Served | None:
         """The page in this language; None if it was never built."""
         try:
-            built = (self.folder / "index.html").read_bytes()
+            built = (self.folder / ("operator.html" if self.is_operators else "index.html")).read_bytes()
         except FileNotFoundError:
             return None
         texts = self._texts(language)
@@ -142,6 +152,8 @@ class Page:
     def _texts(self, language: Language) -> dict[str, Text]:
         """The page's texts in the language. The title is the stage's own, if it has one."""
         texts = self.languages.page_texts(language)
+        if not self.is_operators:
+            texts = {key: text for key, text in texts.items() if not key.startswith(_OPERATORS)}
         title = self.config.get("page", {}).get("title")
         return texts | ({"title": title} if title else {})
 
@@ -164,7 +176,7 @@ class Page:
         if code not in self.languages.codes:
             return None
         language = self.languages.get(code)
-        table = {"direction": language.direction, "texts": self._texts(language)}
+        table = {"direction": language.direction, "texts": replace(self, is_operators=True)._texts(language)}
         return Served(json.dumps(table, ensure_ascii=False).encode(), "application/json", NO_CACHE | SAME_ORIGIN)
 
     def helper(self, name: str) -> Served | None:

@@ -82,7 +82,7 @@ async def test_the_same_routes_work_for_an_operator(support: SupportApp, method:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/operator", "/operator/", "/operator/nothing", "/operator/inbox/", "/operatorinbox", "/operator/threads"),
+        *("/operator/", "/operator/nothing", "/operator/inbox/", "/operatorinbox", "/operator/threads"),
         *("/operator/threads/ann", "/operator/threads/ann/thr_1/", "/operator/threads/ann/thr_1/take/now"),
         *("/operator/threads/ann/thr_1/steal", "/operator/threads//thr_1/take/"),
     ],
@@ -92,6 +92,16 @@ async def test_other_paths_and_methods_are_unknown_to_everybody(
 ) -> None:
     client = support.chat("ann").as_(who)
     assert comparable(await client.post(b"", path, method)) == await unknown_to(client, method)
+
+
+@pytest.mark.parametrize("who", [None, "bob", "sally", "olga"])
+async def test_the_operators_page_is_the_same_for_everybody(support: SupportApp, who: str | None) -> None:
+    client = support.chat("ann").as_(who)
+    assert comparable(await client.post(b"", "/operator", "GET")) == comparable(
+        await support.chat("olga").post(b"", "/operator", "GET")
+    )
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert comparable(await client.post(b"", "/operator", method)) == await unknown_to(client, method)
 
 
 @pytest.mark.parametrize("headers", [{"x_padding": "x" * 20_000}, {"content_encoding": "gzip"}, {"x_chat_turn": "?"}])

@@ -16,7 +16,8 @@ TABLES: dict[str, dict[str, Any]] = {
     file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(SHIPPED.glob("*.json"))
 }
 ENGLISH = TABLES["en"]
-SOURCES = [path for path in sorted((ROOT / "web" / "src").glob("*.js")) if path.name != "chat-client.js"]
+PAGE = ROOT / "web" / "src"
+SOURCES = [path for path in sorted([*PAGE.glob("*.js"), *PAGE.glob("operator/*.js")]) if path.name != "chat-client.js"]
 
 # Texts that no user of the page reads: names of keys, of widgets and of their sides, what a model reads as the result
 # of a tool, lists of words, and the developer's console. Each is the beginning of the text.
@@ -103,7 +104,7 @@ def literals(source: str) -> Iterator[str]:
         yield quoted or template
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PAGE)))
 def test_no_text_of_the_page_is_outside_the_tables(source: Path) -> None:
     texts = literals(source.read_text(encoding="utf-8"))
     outside = [text for text in texts if WORDS.search(PARTS.sub(" ", text)) and not text.startswith(UNREAD_IN_PAGE)]

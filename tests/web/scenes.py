@@ -1,9 +1,12 @@
-"""Scenes for the screenshots of the page: a new chat, widgets, and a tool call that waits for permission."""
+"""Scenes for the screenshots of the page: a new chat, widgets, a tool call that waits, and operators."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from playwright.sync_api import Route, expect
+
 from tests.web.chat_page import ChatPage, assistant, json_response
+from tests.web.operator_page import OperatorPage
 
 QUESTION = "May I pay this invoice?\npayee: Lisbon Tram Company\namount: 12.40 EUR\nmemo: Two day tickets"
 ORDER = {
@@ -112,3 +115,45 @@ def user_message(text: str) -> dict[str, Any]:
     """A message of the user as the server lists it."""
     content = [{"type": "input_text", "text": text}]
     return {"id": "msg_u", "type": "user_message", "content": content, "attachments": [], "inference_options": {}}
+
+
+def show_operator(desk: OperatorPage) -> None:
+    """The operators' page with a thread that the operator has, and others that wait."""
+    now = datetime.now(UTC)
+    matters = [
+        matter_of("u_7f0c2b91d4", "handoff", "taken", now - timedelta(minutes=6), operator="u_olga"),
+        matter_of("u_52e88a03bc", "handoff", "open", now - timedelta(minutes=2)),
+        matter_of("u_c94d1f6e20", "thumbs-down", "open", now - timedelta(minutes=41)),
+        matter_of("u_0b77e5a9f1", "failed-turn", "open", now - timedelta(minutes=55)),
+        matter_of("u_e1136c8d44", "handoff", "taken", now - timedelta(minutes=12), operator="u_paul"),
+    ]
+    items = [
+        user_message("Order 17 should have come on Monday."),
+        assistant("Order 17 left our workshop on Friday. I cannot see where it is now.", "msg_a"),
+        {**user_message("Can I talk to somebody?"), "id": "msg_b"},
+        assistant("**Olga:** Hello! I have the carrier on the phone. It is in Porto, and arrives tomorrow.", "msg_c"),
+        {**user_message("Thank you, Olga. Tomorrow is fine."), "id": "msg_d"},
+    ]
+    dated = [{"thread_id": "thr_x", "created_at": now.isoformat(), **item} for item in items]
+    thread = {"id": "thr_x", "title": "Order 17 is late", "created_at": now.isoformat(), "status": {"type": "active"}}
+    held = {"state": "person", "operator": "u_olga", "since": now.isoformat()}
+    shown = {"thread": thread, "held": held, "items": {"data": dated[::-1], "has_more": False, "after": None}}
+
+    def inbox(route: Route) -> None:
+        listed = [matter for matter in matters if f"state={matter['state']}" in route.request.url]
+        route.fulfill(**json_response({"matters": listed, "after": None, "operator": "u_olga"}))
+
+    desk.page.route("**/operator/inbox?*", inbox)
+    desk.page.route("**/operator/threads/**", lambda route: route.fulfill(**json_response(shown)))
+    desk.page.add_init_script("localStorage.setItem('chat.author', 'Olga')")
+    desk.open().choose("u_7f0c2b91d4")
+    expect(desk.who).to_have_text("You have this conversation.")
+    desk.text.fill("You are welcome. Is there anything else?")
+
+
+def matter_of(user: str, kind: str, state: str, opened: datetime, operator: str | None = None) -> dict[str, Any]:
+    """A matter as the inbox lists it."""
+    return {
+        "id": f"{kind}#{user}", "kind": kind, "state": state, "assistant": "", "user": user, "thread": "thr_x",
+        "cause": None, "operator": operator, "opened_at": opened.isoformat(), "changed_at": opened.isoformat(),
+    }  # fmt: skip

@@ -14,6 +14,7 @@ from tests.languages.pseudo import CODE, write_pseudo_language
 from tests.web import conftest, scenes
 from tests.web.chat_page import ChatPage, stream_of
 from tests.web.embedding import Bubble, Site, site
+from tests.web.operator_page import OperatorPage
 
 IMAGES = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "docs" / "images"
 ANSWER = """Streaming here is **one HTTP response** that stays open: the function writes each event as it comes.
@@ -151,6 +152,8 @@ def main() -> None:
         shoot(browser, two_assistants, "start", scenes.show_start)
         shoot(browser, url, "widgets", scenes.show_widgets, height=1040)
         shoot(browser, url, "approval", scenes.show_approval, dark=True)
+        with conftest.served_in_process(conftest.STAFFED) as staffed:
+            shoot(browser, staffed, "operator", lambda chat: scenes.show_operator(OperatorPage(chat.page, chat.url)))
         with site() as shop:
             look = json.dumps({"title": "Shop help", "greeting": "How can we help?", "accent": "#6b21a8"})
             env = conftest.GUESTS | {"CHAT_CORS_ORIGINS": shop.origin, "CHAT_PAGE": look}

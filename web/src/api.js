@@ -21,7 +21,7 @@ export function createApi({ url, session, tokenHeader }) {
     close() { open = false; },
 
     /** One of ChatKit's requests that are answered at once. */
-    call: (type, params) => told(() => chat.call(type, params)),
+    call: (type, params) => answerOf(() => chat.call(type, params)),
 
     /** The chatClient itself. */
     chat,
@@ -40,18 +40,18 @@ export function createApi({ url, session, tokenHeader }) {
     follow: (turnId, { signal, onEvent }) => handled(chat.resume(turnId, { signal }), { signal, onEvent }),
 
     /** The id of the turn that runs in a thread, or null. */
-    running: (threadId) => told(() => chat.running(threadId)),
+    running: (threadId) => answerOf(() => chat.running(threadId)),
 
     /** Whether a thread waits for a person or has one, and the request for one. */
-    held: (threadId) => told(() => chat.held(threadId)),
-    askForPerson: (threadId) => told(() => chat.askForPerson(threadId)),
+    held: (threadId) => answerOf(() => chat.held(threadId)),
+    askForPerson: (threadId) => answerOf(() => chat.askForPerson(threadId)),
 
     /** A URL that opens an attached file in a tab. */
-    fileUrl: (id) => told(async () => (await resultOf(await chat.fetch(`${chat.url}/attachments/${encodeURIComponent(id)}`))).url),
+    fileUrl: (id) => answerOf(async () => (await resultOf(await chat.fetch(`${chat.url}/attachments/${encodeURIComponent(id)}`))).url),
 
     /** The attachment that came of a file; onProgress gets a share of 1. */
     upload: (file, { signal, onProgress }) =>
-      told(() => chat.upload(file, { signal, onProgress: (sent, all) => onProgress(sent / (all || 1)) })),
+      answerOf(() => chat.upload(file, { signal, onProgress: (sent, all) => onProgress(sent / (all || 1)) })),
   };
 }
 
@@ -65,7 +65,7 @@ async function handled(events, { signal, onEvent }) {
 }
 
 /** The result of `ask`, which is repeated while Lambda throttles. */
-async function told(ask) {
+export async function answerOf(ask) {
   const tries = triesOf(undefined, CALL_PAUSES_MS);
   while (true) {
     try {

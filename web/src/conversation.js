@@ -17,6 +17,7 @@ export class Conversation extends EventTarget {
   problem = null; // { error, again } of the last turn: `again` retries it
   held = null; // "waiting" for a person, or "person" while one has the thread
   before = null; // the cursor of earlier items, if there are any
+  readOnly = false; // whether somebody else's thread is shown, in which only they rate, press and retry
   editing = null; // { id, text } of the message that the user is changing
 
   #api;

@@ -1,5 +1,5 @@
 // The messages of a conversation: one element per item, redrawn only if the item changed, at most once per frame.
-import { h, icon, iconButton } from "./dom.js";
+import { h, icon, iconButton, setDisabled } from "./dom.js";
 import { editor } from "./editor.js";
 import { wordsOf } from "./fold.js";
 import { structuredInput, toolCall } from "./forms.js";
@@ -12,6 +12,8 @@ import { widget } from "./widgets.js";
 const KINDS = { // of files: what their chips say
   "application/pdf": "PDF", "text/markdown": "Markdown", "text/csv": "CSV", "application/json": "JSON",
 };
+
+const ACTED_ON = new Set(["widget", "structured_input", "client_tool_call"]); // items that only the user answers
 
 /** <chat-messages>: shows its `conversation`. Dispatches "drawn", "resent" and "refused" with { error }. */
 export class ChatMessages extends HTMLElement {
@@ -78,6 +80,7 @@ export class ChatMessages extends HTMLElement {
       row.live = live;
       row.editable = id === editable;
       this.#show(row, item, live);
+      if (this.#now.readOnly && ACTED_ON.has(item.type)) setDisabled(row, true);
     }
     this.#changed.clear();
     this.earlier.hidden = !this.#now.before;
@@ -110,7 +113,7 @@ export class ChatMessages extends HTMLElement {
   #userMessage(row, item) {
     const now = this.#now;
     const text = wordsOf(item);
-    const above = [h("h2.unseen", {}, t("you")),
+    const above = [h("h2.unseen", {}, t(now.readOnly ? "operator_user" : "you")),
       item.attachments?.length ? h("div.files", {}, item.attachments.map((file) => this.#attachment(file))) : "",
       item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : ""];
     if (row.editable && now.editing?.id === item.id) {
@@ -169,6 +172,7 @@ export class ChatMessages extends HTMLElement {
 
   #actions(item) {
     const copy = iconButton("copy", t("copy_answer"), () => copied(copy, wordsOf(this.#now.items.get(item.id))));
+    if (this.#now.readOnly) return [copy];
     const [good, bad] = [["thumb-up", t("good_answer"), "positive"], ["thumb-down", t("bad_answer"), "negative"]].map(([sign, label, kind]) =>
       iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
     const again = iconButton("reload", t("answer_again"), () => {

@@ -12,9 +12,10 @@ import { markdown } from "./tasks.js";
 import "./messages.js";
 import { newsOf, peopleLine, watchHeld } from "./people.js";
 import { showPicturesOf } from "./pictures.js";
+import { languagePicker, themeButton } from "./preferences.js";
 import { followEnd } from "./scroll.js";
-import { chooseLanguage, currentLanguage, duration, t } from "./texts.js";
-import { onSystemTheme, setTheme, theme } from "./theme.js";
+import { duration, t } from "./texts.js";
+import { setTheme } from "./theme.js";
 import "./threads.js";
 
 const wide = matchMedia("(min-width: 48rem)");
@@ -82,8 +83,9 @@ class ChatApp extends HTMLElement {
     this.job = h("div.job", { hidden: true, role: "group", "aria-label": t("all_chats") });
     this.data = iconButton("download", t("all_chats"), () => this.#allChats((all) => all.ask()));
     this.picker = assistantPicker(this.config, (assistant) => this.#choose(assistant));
+    this.colors = themeButton();
     this.side = h("nav.side", { id: "threads", "aria-label": t("chats") }, this.picker ?? "", this.threads, this.job,
-      h("div.side-foot", {}, this.account, h("span.space"), this.data, languagePicker(this.config.languages), this.#themeButton()));
+      h("div.side-foot", {}, this.account, h("span.space"), this.data, languagePicker(this.config.languages), this.colors));
     this.dataset.side = localStorage.getItem(SIDE) ?? "open";
     this.#showMenu();
     wide.addEventListener("change", () => this.#showMenu());
@@ -164,18 +166,6 @@ class ChatApp extends HTMLElement {
     });
   }
   #all = null;
-
-  #themeButton() {
-    const draw = () => {
-      button.replaceChildren(icon(theme() === "dark" ? "sun" : "moon"));
-      button.setAttribute("aria-label", (button.title = t(theme() === "dark" ? "light_colors" : "dark_colors")));
-    };
-    const button = iconButton("moon", t("dark_colors"), () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
-    this.drawTheme = draw;
-    onSystemTheme(draw);
-    draw();
-    return button;
-  }
 
   #showAccount() {
     const { session } = this;
@@ -396,18 +386,10 @@ class ChatApp extends HTMLElement {
   #effect({ name, data }) {
     if (name === "set_theme") {
       setTheme(data.theme);
-      this.drawTheme();
+      this.colors.draw();
     }
     this.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for scripts that extend this page
   }
-}
-
-/** A choice of language; null if there is only one. */
-function languagePicker(languages) {
-  const codes = Object.keys(languages);
-  if (codes.length < 2) return null;
-  return h("select.models", { "aria-label": t("language"), onchange: ({ target }) => chooseLanguage(target.value) },
-    codes.map((code) => h("option", { value: code, lang: code, selected: code === currentLanguage() }, languages[code])));
 }
 
 /** Disable the button for as long as the server asked clients to wait. */

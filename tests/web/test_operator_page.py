@@ -1,0 +1,240 @@
+"""The operators' page in a browser: the inbox, taking, answering, returning and closing, and who may do so."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.web.chat_page import ChatPage, json_response
+from tests.web.conftest import PEOPLE, STAFFED, make_dev, served_in_process, token_of
+from tests.web.operator_page import OperatorPage, operator_tab
+from tests.web.test_access import serious
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+class Customer:
+    """A user's page, and the id of that user."""
+
+    def __init__(self, tab: Page, url: str) -> None:
+        token = token_of()
+        self.id = str(jwt.decode(token, options={"verify_signature": False})["sub"])
+        tab.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
+        self.chat = ChatPage(tab, url)
+
+    def wait_for_person(self, words: str = "hello") -> None:
+        """Write a message, then ask for a person."""
+        self.chat.open().ask(words)
+        self.chat.button("Talk to a person").click()
+        expect(self.chat.page.get_by_text("Waiting for a person.")).to_be_visible()
+
+
+@pytest.fixture
+def customer(tab: Page, staffed: str) -> Customer:
+    return Customer(tab, staffed)
+
+
+@pytest.fixture
+def operator(browser: Browser, staffed: str) -> Iterator[OperatorPage]:
+    with operator_tab(browser, staffed) as page:
+        yield page
+
+
+def test_an_operator_takes_answers_and_returns(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person("my order is late")
+    operator.open().choose(customer.id)
+    expect(operator.page.get_by_role("heading", level=1)).not_to_be_empty()
+    expect(operator.who).to_contain_text("Waiting for a person since")
+    expect(operator.page.locator(".bubble").first).to_have_text("my order is late")
+    expect(operator.text).to_be_disabled()
+    operator.button("Take").click()
+    expect(operator.who).to_have_text("You have this conversation.")
+    expect(operator.text).to_be_focused()
+    expect(operator.page.get_by_role("heading", name="Yours")).to_be_visible()
+    operator.page.get_by_label("Your name, as users see it").fill("Olga")
+    operator.say("I am looking.")
+    expect(customer.chat.answer).to_have_text("Olga: I am looking.")
+    customer.chat.say("thank you")
+    expect(operator.page.locator(".bubble").last).to_have_text("thank you")
+    operator.button("Return to the assistant").click()
+    expect(operator.who).to_have_text("The assistant answers here.")
+    expect(customer.chat.button("Talk to a person")).to_be_visible()
+    customer.chat.ask("back to you")
+    expect(operator.page.locator("article.is-assistant_message").last).to_contain_text("back to you")
+
+
+def test_a_closed_conversation_is_closed_for_both(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person()
+    operator.open().take(customer.id)
+    operator.button("Close").click()
+    operator.page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(operator.who).to_have_text("This conversation is closed.")
+    expect(operator.text).to_be_disabled()
+    expect(customer.chat.hint).to_have_text("This chat is closed. Start a new one.")
+    operator.page.get_by_label("State").select_option("Closed")
+    expect(operator.rows(customer.id)).to_have_count(1)
+
+
+def test_of_two_operators_one_takes_a_thread(
+    customer: Customer, operator: OperatorPage, browser: Browser, staffed: str
+) -> None:
+    customer.wait_for_person()
+    with operator_tab(browser, staffed) as late:
+        late.page.route(re.compile(r"threads/.*order="), lambda route: route.continue_())
+        late.open().choose(customer.id)
+        expect(late.button("Take")).to_be_visible()
+        late.page.route(re.compile(r"/operator/threads/[^?]*\?"), lambda route: None)  # it learns nothing new
+        operator.open().take(customer.id)
+        late.button("Take").click()
+        expect(late.notice).to_contain_text("Somebody else has this conversation.")
+        late.page.unroute_all(behavior="ignoreErrors")
+        late.page.reload()
+        expect(late.who).to_contain_text("has this conversation.")
+        expect(late.button("Take")).to_be_hidden()
+        expect(late.text).to_be_disabled()
+
+
+def test_who_loses_the_role_sees_nothing_any_more(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person("a secret")
+    operator.open().take(customer.id)
+    user = str(
+        jwt.decode(operator.page.evaluate("sessionStorage.getItem('chat.token')"), options={"verify_signature": False})[
+            "sub"
+        ]
+    )
+    plain = token_of(sub=user)
+    operator.page.evaluate("token => sessionStorage.setItem('chat.token', token)", plain)
+    operator.page.add_init_script(f"sessionStorage.setItem('chat.token', '{plain}')")
+    operator.page.reload()
+    expect(operator.notice).to_contain_text("You are not signed in as an operator of this assistant.")
+    expect(operator.page.get_by_text("a secret")).to_have_count(0)
+    expect(customer.chat.page.get_by_text("Waiting for a person.")).to_be_visible()
+
+
+def test_the_inbox_is_filtered_by_kind(customer: Customer, operator: OperatorPage) -> None:
+    customer.chat.open().ask("hello")
+    customer.chat.button("Bad answer").click()
+    operator.open()
+    expect(operator.rows(customer.id)).to_contain_text(["Bad answer"])
+    operator.page.get_by_label("Kind").select_option("Asks for a person")
+    expect(operator.rows(customer.id)).to_have_count(0)
+    operator.page.get_by_label("Kind").select_option("Bad answer")
+    operator.choose(customer.id)
+    expect(operator.who).to_have_text("The assistant answers here.")
+    operator.button("Close").click()
+    expect(operator.rows(customer.id)).to_have_count(0)
+
+
+def test_the_inbox_is_paged(operator: OperatorPage) -> None:
+    def matter(number: int) -> dict[str, object]:
+        return {
+            "id": f"handoff#{number}", "kind": "handoff", "state": "open", "assistant": "", "user": f"user_{number:05}",
+            "thread": f"thr_{number}", "cause": None, "operator": None, "opened_at": "2026-01-01T00:00:00Z",
+            "changed_at": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
+
+    def fulfill(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        if query["state"] == ["taken"]:
+            return route.fulfill(**json_response({"matters": [], "after": None, "operator": "me"}))
+        first = "after" not in query
+        matters = [matter(number) for number in (range(3) if first else range(3, 5))]
+        return route.fulfill(
+            **json_response({"matters": matters, "after": "handoff#2" if first else None, "operator": "me"})
+        )
+
+    operator.page.route("**/operator/inbox?*", fulfill)
+    operator.open()
+    expect(operator.rows("user_")).to_have_count(3)
+    operator.button("Show more").click()
+    expect(operator.rows("user_")).to_have_count(5)
+    expect(operator.button("Show more")).to_be_hidden()
+
+
+def test_a_draft_stays_with_its_thread(
+    customer: Customer, operator: OperatorPage, browser: Browser, staffed: str
+) -> None:
+    customer.wait_for_person()
+    context = browser.new_context()
+    other = Customer(context.new_page(), staffed)
+    other.wait_for_person()
+    operator.open().take(customer.id)
+    operator.text.fill("for the first")
+    operator.take(other.id)
+    expect(operator.text).to_have_value("")
+    operator.choose(customer.id)
+    expect(operator.text).to_have_value("for the first")
+    context.close()
+
+
+def test_a_message_that_was_not_sent_is_in_the_box_again(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person()
+    operator.open().take(customer.id)
+    operator.page.route("**/messages", lambda route: route.abort())
+    operator.text.fill("lost")
+    operator.text.press("Enter")
+    expect(operator.notice).to_contain_text("The connection was lost.")
+    expect(operator.text).to_have_value("lost")
+    operator.page.unroute("**/messages")
+    operator.text.press("Enter")
+    expect(customer.chat.answer).to_have_text("Support: lost")
+
+
+def test_a_user_cannot_be_rated_or_retried_by_an_operator(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person()
+    operator.open().choose(customer.id)
+    expect(operator.button("Copy the answer")).to_be_attached()
+    for name in ("Good answer", "Bad answer", "Answer again", "Edit the message"):
+        expect(operator.button(name)).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(customer: Customer, operator: OperatorPage, scheme: Literal["light", "dark"]) -> None:
+    customer.wait_for_person()
+    operator.page.emulate_media(color_scheme=scheme)
+    operator.open().take(customer.id)
+    operator.say("I am here.")
+    expect(operator.page.locator("article.is-assistant_message")).to_have_count(2)
+    assert serious(operator.page) == []
+
+
+def test_an_operator_signs_in_at_the_issuer(browser: Browser) -> None:
+    with served_in_process(PEOPLE | {"CHAT_OPERATORS": "{}"}) as url:
+        context = browser.new_context()
+        page = OperatorPage(context.new_page(), url).open()
+        expect(page.notice).to_contain_text("Sign in to answer.")
+        expect(page.button("Sign in")).to_be_visible()
+        context.close()
+
+
+def test_a_stage_without_operators_does_not_have_the_page(hosted: str, tab: Page) -> None:
+    page = tab.request.get(f"{hosted}operator")
+    unknown = tab.request.get(f"{hosted}nothing")
+    assert (page.status, page.body()) == (unknown.status, unknown.body()) == (404, unknown.body())
+
+
+def test_no_other_site_frames_the_operators_page(tab: Page) -> None:
+    with served_in_process(STAFFED | {"CHAT_CORS_ORIGINS": "https://shop.test"}) as url:
+        headers = tab.request.get(f"{url}operator").headers
+        assert headers["x-frame-options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "operator_take" not in tab.request.get(url).text()
+
+
+def test_make_dev_has_an_operator_without_set_up(tab: Page, browser: Browser, tmp_path: Path) -> None:
+    with make_dev(tmp_path, "--showcase", "--support") as (url, _):
+        chat = ChatPage(tab, url).open()
+        chat.ask("hello")
+        chat.button("Talk to a person").click()
+        expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
+        context = browser.new_context()
+        operator = OperatorPage(context.new_page(), url).open()
+        operator.take("local")
+        operator.say("I am here.")
+        expect(chat.answer).to_have_text("Support: I am here.")
+        context.close()
