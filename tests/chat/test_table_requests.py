@@ -1,4 +1,4 @@
-"""DynamoDB requests per chat operation, counted through the app and compared with docs/explanation/stores.md."""
+"""DynamoDB requests per chat operation, counted through the app and compared with docs/reference/stores.md."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ from tests.quotas.engine import settings_with
 from tests.store.local import Local
 from tests.store.metered import Metered
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "stores.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "stores.md"
 SHORT = {"GetItem": "Get", "BatchGetItem": "BatchGet", "PutItem": "Put", "UpdateItem": "Update"}
 SHORT |= {"BatchWriteItem": "BatchWrite", "TransactWriteItems": "Transact"}
 
@@ -142,7 +142,7 @@ OPERATIONS: dict[str, Step] = {
 
 
 def documented() -> dict[str, tuple[str, int, int]]:
-    """Return the table in docs/explanation/stores.md: operation -> requests in order, read units, write units."""
+    """Return the table in docs/reference/stores.md: operation -> requests in order, read units, write units."""
     cell = r"^\| `([a-z_]+\.[a-z_]+)`( \([a-z ]+\))? \| (\d+) \| (.*) \| (\d+) \| (\d+) \|$"
     rows = {}
     for name, case, number, requests, reads, writes in re.findall(cell, PAGE.read_text("utf-8"), re.MULTILINE):

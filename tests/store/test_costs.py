@@ -1,4 +1,4 @@
-"""Cost per store operation: requests counted at botocore, and DynamoDB capacity units: docs/explanation/stores.md."""
+"""Cost per store operation: requests counted at botocore, and DynamoDB capacity units: docs/reference/stores.md."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -77,8 +77,8 @@ async def test_an_operation_makes_the_expected_requests(aws: Aws, store: DynamoD
 
 
 async def test_requests_and_capacity_are_documented() -> None:
-    """The documented figures are for rows below 1 KB: docs/explanation/stores.md, "What it costs"."""
-    text = (Path(__file__).parents[2] / "docs" / "explanation" / "stores.md").read_text()
+    """The documented figures are for rows below 1 KB: docs/reference/stores.md, "What an operation costs"."""
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "stores.md").read_text()
     cell = r"^\| `([a-z_]+)`(?: \(([a-z]+)[^)]*\))? \| ([A-Za-z, ]+) \| (\d+) \| (\d+) \|"
     documented = {f"{name} {case}".strip(): tuple(costs) for name, case, *costs in re.findall(cell, text, re.M)}
     measured = {}
