@@ -126,7 +126,7 @@ def test_prod_is_deployed_only_if_it_is_configured(stages: dict[str, Any], outpu
 
 
 def test_the_prod_stage_in_the_docs_is_valid() -> None:
-    text = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8")
-    [entry] = re.findall(r"```json\n(\"prod\": .+?)\n```", text, re.DOTALL)
+    text = (ROOT / "docs" / "how-to" / "deploy-from-github.md").read_text(encoding="utf-8")
+    [entry] = re.findall(r"```json\n +(\"prod\": .+?)\n +```", text, re.DOTALL)
     config = stage_of({"stage": "prod", "stages": json.loads(f"{{{entry}}}")})
     assert not config.disposable

@@ -1,4 +1,7 @@
-"""docs/how-to/auth.md: its snippets sign backend tokens that are accepted, with keys from `chat keys new`."""
+"""docs/how-to/backend-tokens.md: its snippets sign tokens that are accepted, with keys from `chat keys new`.
+
+docs/how-to/who-is-asking.md: its formula returns the user's id.
+"""
 
 import json
 import os
@@ -17,13 +20,13 @@ from lambda_src.auth.jwt_claims import usable
 from lambda_src.cli.commands import app
 from lambda_src.cli.secrets.keys import Algorithm, pair
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "auth.md").read_text(encoding="utf-8")
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 MAX_LINES = 15  # per snippet: longer ones would not be read
 
 
-def snippets(language: str) -> list[str]:
-    """Return the page's code blocks in one language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def snippets(language: str, page: str = "backend-tokens.md") -> list[str]:
+    """Return a page's code blocks in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (HOW_TO / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def new_keys(folder: Path, *options: str) -> tuple[Path, list[dict[str, Any]]]:
@@ -42,7 +45,7 @@ def environment(folder: Path) -> tuple[dict[str, str], BackendToken]:
 
 def test_every_snippet_is_short() -> None:
     blocks = [block for language in ("js", "python", "ruby", "php") for block in snippets(language)]
-    assert len(blocks) == 6
+    assert len(blocks) == 5
     assert max(len(block.splitlines()) for block in blocks) <= MAX_LINES
 
 
@@ -66,7 +69,8 @@ async def test_the_python_snippet_signs_a_valid_token(tmp_path: Path, monkeypatc
 
 def test_the_python_formula_returns_the_user_id() -> None:
     module: dict[str, Any] = {}
-    exec(snippets("python")[1], module)
+    for snippet in snippets("python", "who-is-asking.md"):
+        exec(snippet, module)
     for issuer, subject in [("https://login.example.com/", "42"), (NAMESPACE, 'Zoë "x"')]:
         assert module["user_id"](issuer, subject) == user_of(issuer, subject).id
 

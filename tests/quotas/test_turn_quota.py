@@ -110,7 +110,7 @@ async def test_a_guests_ordinary_day_fits_into_the_shipped_limits(quota_engine: 
         context = replace(turn_of("eve", number, guest=True), source="net-1")
         turn, counted = context.turn, 500 + min(number * 360, OF_GUESTS.history_tokens) + 60
         assert turn is not None
-        turn.input_tokens = PROMPT_TOKENS + 3 * counted  # the highest estimate for prose: docs/how-to/auth.md
+        turn.input_tokens = PROMPT_TOKENS + 3 * counted  # the highest estimate for prose: docs/reference/limits.md
         await quotas.admit(context)
         assert turn.meter is not None
         call = await turn.meter.begin(input_tokens=3 * counted, output_tokens=OF_GUESTS.output_tokens)
