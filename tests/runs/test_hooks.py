@@ -35,7 +35,8 @@ from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, known_by_name, message, no_pause
 from tests.apps.full import PNG, FullApp, attached, full_app_on_moto, full_app_without_files, items_of, thread_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "moderation.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+PAGES = {"message": "moderation.md", "guest": "captcha.md", "file": "scan-files.md"}  # where a block is
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 ONE_A_DAY = {"CHAT_QUOTAS": '{"messages_per_day": 1}', "CHAT_GUEST_SECRET": "/guest-secret"}
@@ -134,7 +135,7 @@ async def test_a_repeated_request_is_refused_with_the_same_message() -> None:
 async def test_answers_to_a_form_are_checked() -> None:
     seen: list[str] = []
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
-    page = (PAGE.parent / "approvals.md").read_text(encoding="utf-8")
+    page = (HOW_TO / "approvals.md").read_text(encoding="utf-8")
     defined: dict[str, Any] = {}
     [source] = [text for name, text in BLOCK.findall(page) if name == "approvals"]
     sys.modules.setdefault("lambda_src.agent.model", ModuleType("lambda_src.agent.model")).MODEL = "m"  # type: ignore[attr-defined] # the user may have deleted it
@@ -334,14 +335,15 @@ async def test_a_file_that_is_already_in_the_thread_is_not_scanned_again(full_ap
     assert (again.status, scans) == (200, ["a.png"])
 
 
-# docs/how-to/moderation.md
+# docs/how-to: moderation.md, captcha.md and scan-files.md
 
 
 def block(name: str) -> dict[str, Any]:
-    """Execute a block of the page and return what it defines."""
-    [text] = [text for title, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if title == name]
+    """Execute a block of its page and return what it defines."""
+    page = (HOW_TO / PAGES[name]).read_text(encoding="utf-8")
+    [text] = [text for title, text in BLOCK.findall(page) if title == name]
     defined: dict[str, Any] = {}
-    exec(compile(text, f"moderation.md: {name}", "exec"), defined)
+    exec(compile(text, f"{PAGES[name]}: {name}", "exec"), defined)
     return defined
 
 
