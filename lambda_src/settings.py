@@ -373,7 +373,7 @@ class Settings:
     )
     domain_key: str | None = _setting(
         _text,
-        "OpenAI's domain key for the page; without it the page uses our own client: docs/how-to/frontend.md.",
+        "OpenAI's domain key for the page; without it the page uses our own client: docs/reference/page.md.",
         default=None,
     )
     page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
