@@ -64,7 +64,6 @@ UNREAD_IN_SERVER = (  # by the module that has them
     ),
     *(f"http/request_limits.py: {text}" for text in ("Send the body", "The body", "The headers", "The URL")),
     *("http/chat_routes.py: Nobody answers", "runs/ask_a_human.py", "support/desk.py: Members of the support team"),
-    *(f"support/desk.py: {text}" for text in ("Somebody else", "This is closed", "You do not")),
     *("support/desk.py: This turn id", "support/events.py: The event could not"),
     *("models/demo_model.py", "runs/approvals.py: The user did not allow", "runs/run_events.py: The answer above"),
     *("runs/widget_actions.py", "store/aws_calls.py: This is too", "store/codec.py", "store/dynamodb/items.py"),

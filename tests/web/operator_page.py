@@ -61,6 +61,12 @@ class OperatorPage:
         return self.page.get_by_role("button", name=name, exact=isinstance(name, str))
 
 
+def sign_in_operator(page: Page) -> None:
+    """Sign in a new operator as the surrounding site does."""
+    token = token_of(role="operator")
+    page.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
+
+
 @contextmanager
 def operator_tab(browser: Browser, url: str) -> Iterator[OperatorPage]:
     """The page of a new operator, in another context. A script error or a violation of its policy fails the test."""
@@ -72,8 +78,7 @@ def operator_tab(browser: Browser, url: str) -> Iterator[OperatorPage]:
         "console",
         lambda line: errors.append(line.text) if line.type == "error" and "load resource" not in line.text else None,
     )
-    token = token_of(role="operator")
-    page.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
+    sign_in_operator(page)
     try:
         yield OperatorPage(page, url)
     finally:

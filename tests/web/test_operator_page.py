@@ -10,10 +10,13 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from lambda_src.languages import SHIPPED
+from tests.languages.pseudo import CODE, MARK, write_pseudo_language
 from tests.web.chat_page import ChatPage, json_response
-from tests.web.conftest import PEOPLE, STAFFED, make_dev, served_in_process, token_of
-from tests.web.operator_page import OperatorPage, operator_tab
+from tests.web.conftest import GUESTS, PEOPLE, STAFFED, make_dev, served_in_process, token_of
+from tests.web.operator_page import OperatorPage, operator_tab, sign_in_operator
 from tests.web.test_access import serious
+from tests.web.test_sign_in import Issuer
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -116,6 +119,92 @@ def test_who_loses_the_role_sees_nothing_any_more(customer: Customer, operator: 
     expect(customer.chat.page.get_by_text("Waiting for a person.")).to_be_visible()
 
 
+def test_a_role_that_is_lost_while_a_thread_is_open_clears_the_screen(
+    customer: Customer, operator: OperatorPage
+) -> None:
+    customer.wait_for_person("a secret")
+    operator.open().take(customer.id)
+    operator.text.fill("a draft")
+    refusal = json_response({"error": "http_error", "message": "Not Found"}, 404)
+    operator.page.route("**/operator/**", lambda route: route.fulfill(**refusal))
+    expect(operator.notice).to_contain_text("You are not signed in as an operator of this assistant.")
+    expect(operator.page.get_by_text("a secret")).to_have_count(0)
+    expect(operator.rows(customer.id)).to_have_count(0)
+    expect(operator.text).to_be_hidden()
+    expect(operator.text).to_have_value("")
+    operator.page.unroute("**/operator/**")
+    operator.button("Try again").click()
+    expect(operator.rows(customer.id)).to_have_count(1)
+    expect(operator.notice).to_have_count(0)
+
+
+def test_the_keyboard_is_enough(customer: Customer, operator: OperatorPage) -> None:
+    customer.wait_for_person()
+    operator.open().rows(customer.id).focus()
+    operator.page.keyboard.press("Enter")
+    expect(operator.button("Take")).to_be_focused()
+    operator.page.keyboard.press("Enter")
+    expect(operator.text).to_be_focused()
+    operator.page.keyboard.type("I am here.")
+    operator.page.keyboard.press("Enter")
+    expect(customer.chat.answer).to_have_text("Support: I am here.")
+    customer.chat.say("good")
+    expect(operator.page.locator("[aria-live]")).to_have_text("The user wrote: good")
+    expect(operator.text).to_be_focused()
+
+
+def test_a_matter_that_was_closed_meanwhile_is_taken_only_on_purpose(
+    customer: Customer, operator: OperatorPage, browser: Browser, staffed: str
+) -> None:
+    customer.chat.open().ask("hello")
+    customer.chat.button("Bad answer").click()
+    operator.open().choose(customer.id)
+    expect(operator.button("Take")).to_be_visible()
+    with operator_tab(browser, staffed) as other:
+        other.open().choose(customer.id)
+        with other.page.expect_response(re.compile("/close$")):
+            other.button("Close").click()
+    operator.button("Take").click()
+    expect(operator.notice).to_contain_text("This is closed already.")
+    operator.button("Take").click()
+    expect(operator.who).to_have_text("You have this conversation.")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_is_in_the_operators_language_from_right_to_left(browser: Browser, tmp_path: Path, width: int) -> None:
+    write_pseudo_language(tmp_path)
+    with served_in_process(STAFFED, languages=(SHIPPED, tmp_path)) as url:
+        context = browser.new_context(locale=CODE, viewport={"width": width, "height": 740}, reduced_motion="reduce")
+        page = context.new_page()
+        sign_in_operator(page)
+        users = browser.new_context()
+        customer = Customer(users.new_page(), url)
+        customer.wait_for_person()
+        page.goto(f"{url}operator")
+        expect(page.locator("html")).to_have_attribute("dir", "rtl")
+        if width < 768:
+            page.locator("header button").click()
+        page.locator("operator-inbox button", has_text=customer.id[:10]).click()
+        page.locator(".desk .primary").click()
+        expect(page.locator(".people")).to_contain_text(f"{MARK}You~ have~~")
+        page.locator("#message").fill("hello")
+        page.keyboard.press("Enter")
+        expect(page.locator("article.is-assistant_message")).to_have_count(2)
+        assert serious(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        texts = page.locator("button, option, label, h1, h2, .people, .hint").all_inner_texts()
+        marked = [text for text in texts if text.strip() and MARK not in text and re.search("[a-z]{3,}", text)]
+        assert set(marked) <= {"English", "Deutsch", "Español", "Français", "Pseudo", "hello"}
+        context.close()
+        users.close()
+
+
+def test_an_operator_can_choose_another_language(browser: Browser, staffed: str) -> None:
+    with operator_tab(browser, staffed) as operator:
+        operator.open().page.get_by_label("Language").select_option("de")
+        expect(operator.page.get_by_role("navigation", name="Posteingang")).to_be_visible()
+
+
 def test_the_inbox_is_filtered_by_kind(customer: Customer, operator: OperatorPage) -> None:
     customer.chat.open().ask("hello")
     customer.chat.button("Bad answer").click()
@@ -203,13 +292,17 @@ def test_the_page_is_accessible(customer: Customer, operator: OperatorPage, sche
     assert serious(operator.page) == []
 
 
-def test_an_operator_signs_in_at_the_issuer(browser: Browser) -> None:
-    with served_in_process(PEOPLE | {"CHAT_OPERATORS": "{}"}) as url:
-        context = browser.new_context()
-        page = OperatorPage(context.new_page(), url).open()
-        expect(page.notice).to_contain_text("Sign in to answer.")
-        expect(page.button("Sign in")).to_be_visible()
-        context.close()
+def test_an_operator_signs_in_at_the_issuer(tab: Page) -> None:
+    issuer = Issuer(tab)
+    issuer.claims = {"role": "operator"}
+    with served_in_process(PEOPLE | GUESTS | {"CHAT_OPERATORS": "{}"}) as url:
+        operator = OperatorPage(tab, url).open()
+        expect(operator.notice).to_contain_text("Sign in to answer.")
+        operator.button("Sign in").click()
+        expect(tab.get_by_text("Nothing is here.")).to_be_visible()
+        assert issuer.authorization["redirect_uri"] == operator.url
+        operator.button("Sign out").click()
+        expect(operator.notice).to_contain_text("Sign in to answer.")
 
 
 def test_a_stage_without_operators_does_not_have_the_page(hosted: str, tab: Page) -> None:

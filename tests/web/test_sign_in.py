@@ -34,6 +34,7 @@ class Issuer:
         self.revokes_at: str | None = None  # the URL of revocation_endpoint
         self.revoked: list[dict[str, str]] = []
         self.person = f"ada-{uuid.uuid4().hex}"
+        self.claims: dict[str, str] = {}  # in each token, besides the usual ones
         tab.route(f"https://{urlsplit(url).netloc}/**", self.respond)
 
     def respond(self, route: Route) -> None:
@@ -71,6 +72,7 @@ class Issuer:
                     "client_id": "page",
                     "exp": int(time.time()) + self.lasts_s,
                     "jti": str(time.time()),
+                    **self.claims,
                 }
                 token = {"access_token": jwt.encode(claims, KEY), "refresh_token": "again"}
                 if self.opaque:

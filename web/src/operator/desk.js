@@ -2,6 +2,7 @@
 import { brandOf } from "../brand.js";
 import "../composer.js";
 import { confirmed } from "../confirm.js";
+import { Conversation } from "../conversation.js";
 import { h, icon, iconButton, skeleton } from "../dom.js";
 import { wordsOf } from "../fold.js";
 import "../messages.js";
@@ -132,9 +133,10 @@ class OperatorDesk extends HTMLElement {
     (open ? this.side.querySelector("select:not([hidden])") : this.menu).focus();
   }
 
-  #open({ user, thread, id }) {
+  #open({ user, thread, id, state }) {
     this.#toggleMenu(false);
-    history.pushState(null, "", `#${new URLSearchParams({ user, thread, matter: id })}`);
+    const matter = state === "closed" ? {} : { matter: id }; // nobody may close it before it is taken
+    history.pushState(null, "", `#${new URLSearchParams({ user, thread, ...matter })}`);
     this.#show(placeInAddress());
   }
 
@@ -158,7 +160,7 @@ class OperatorDesk extends HTMLElement {
     this.messages.hidden = this.below.hidden = !place;
     if (!isFirst || !place) this.composer.clear();
     this.#state();
-    if (!place) return;
+    if (!place) return void (this.messages.conversation = new Conversation(null)); // an empty one
     this.composer.restore(this.#drafts.get(thread.id) ?? "");
     this.composer.ready();
     this.messages.conversation = thread;
@@ -199,7 +201,7 @@ class OperatorDesk extends HTMLElement {
     if (change === "close" && this.#isMine && !(await confirmed(t("operator_close_question"), t("operator_close_consequence"), t("operator_close")))) return;
     await this.#doing(thread, async () => {
       await this.requests.change(thread.place, change, change === "take" && matter && !thread.holder ? { matter } : null);
-      await thread.refresh();
+      await this.#refresh(thread);
       this.inbox.refresh();
     });
     if (this.thread === thread) this.#focus();
@@ -229,6 +231,7 @@ class OperatorDesk extends HTMLElement {
     } catch (error) {
       undo();
       if (error.status === 404) this.inbox.refresh();
+      if (error.status === 409) delete thread.place.matter; // whoever tries again knows why it was refused
       if (this.thread !== thread) return;
       this.#notice({ level: "danger", message: error.status === 404 ? t("operator_gone") : error.message, problem: true });
       this.watched?.now();

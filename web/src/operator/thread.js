@@ -9,13 +9,16 @@ export class UsersThread extends Conversation {
   readOnly = true;
   holder = null;
   #read;
+  #reading = 0; // counts what was read and written: an answer that is older than the newest of them shows nothing
 
   constructor(requests, place) {
     const read = async ({ order, limit, after }) => {
+      const reading = ++this.#reading;
       const { thread, held, items } = await requests.thread(place, { order, limit, after });
-      Object.assign(this, { thread, holder: held });
-      this.dispatchEvent(new CustomEvent("state"));
-      return items;
+      const isNewest = reading === this.#reading;
+      if (isNewest) Object.assign(this, { thread, holder: held });
+      if (isNewest) this.dispatchEvent(new CustomEvent("state"));
+      return { ...items, isNewest };
     };
     super({ call: (_, query) => read(query), running: async () => null }, { id: place.thread });
     this.#read = read;
@@ -30,9 +33,15 @@ export class UsersThread extends Conversation {
     return file.preview_url;
   }
 
+  receive(items) {
+    this.#reading += 1;
+    super.receive(items);
+  }
+
   /** Read the newest items again. Resolves to those that are new or have changed. */
   async refresh() {
     const page = await this.#read({ order: "desc", limit: NEWEST });
+    if (!page.isNewest) return [];
     const listed = page.data.reverse();
     const known = [...this.items];
     const start = known.findIndex(([id]) => id === listed[0]?.id);
