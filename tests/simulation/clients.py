@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from lambda_src import sse
 from lambda_src.dev.emulator.url.events import Request
 from tests.simulation.history import Deletion, History, Send, Stream
 from tests.simulation.sources import SECOND
@@ -259,7 +260,7 @@ class Tab:
     async def read(self, response: Response, stream: Stream, send: Send | None) -> None:
         """Read a stream to its end. BrokenError if it breaks."""
         self._web.history.streams.append(stream)
-        rest = b""
+        parser, rest = sse.Parser(), b""
         try:
             while True:
                 async with asyncio.timeout(SILENCE_S):
@@ -268,11 +269,9 @@ class Tab:
                 if data is None:
                     break
                 self._web.on_bytes(self.person.name, data)
-                *messages, rest = (rest + data).split(b"\n\n")
-                for message in messages:
-                    for line in message.split(b"\n"):
-                        if line.startswith(b"data: "):
-                            self._event(json.loads(line[6:]), stream, send)
+                rest = (rest + data).rpartition(b"\n\n")[2]
+                for message in parser.feed(data):
+                    self._event(json.loads(message.data), stream, send)
         except (ConnectionResetError, TimeoutError) as error:
             raise BrokenError("the stream broke off") from error
         finally:
