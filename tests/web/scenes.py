@@ -86,6 +86,28 @@ def show_widgets(chat: ChatPage) -> None:
     )
 
 
+def show_activity(chat: ChatPage) -> None:
+    """Tool calls above an answer, the first with its arguments and result open."""
+    details = "Arguments\n\n```\norder_id: 17\n```\n\nResult\n\n```\nleft the warehouse on Monday\n```"
+    calls = [("Look up the order", details), ("Search the web", None)]
+    tasks = [
+        {"type": "custom", "title": title, "status_indicator": "complete", "content": text} for title, text in calls
+    ]
+    summary = {"title": "Look up the order, Search the web"}
+    workflow = {"type": "custom", "tasks": tasks, "expanded": True, "summary": summary}
+    list_threads(chat, "Order 17", "Umbrellas for two", "Opening hours")
+    chat.show_thread(
+        [
+            user_message("Where is order 17?"),
+            {"id": "activity-wf_1", "type": "workflow", "workflow": workflow},
+            assistant("It left the warehouse on **Monday**. Parcels to Lisbon take three days.", "msg_a"),
+        ],
+        title="Order 17",
+    )
+    chat.page.locator(".workflow li summary").first.click()
+    expect(chat.page.get_by_text("order_id: 17")).to_be_visible()
+
+
 def show_approval(chat: ChatPage) -> None:
     """A tool call that waits for permission."""
     list_threads(chat, "Invoice of the tram company", "Day tickets in Lisbon", "Budget of the journey")

@@ -151,6 +151,7 @@ def main() -> None:
         shoot(browser, url, "phone", show_conversation, width=390, height=780, scale=2)
         shoot(browser, two_assistants, "start", scenes.show_start)
         shoot(browser, url, "widgets", scenes.show_widgets, height=1040)
+        shoot(browser, url, "activity", scenes.show_activity)
         shoot(browser, url, "approval", scenes.show_approval, dark=True)
         with conftest.served_in_process(conftest.STAFFED) as staffed:
             shoot(browser, staffed, "operator", lambda chat: scenes.show_operator(OperatorPage(chat.page, chat.url)))
