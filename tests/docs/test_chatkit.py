@@ -24,6 +24,6 @@ def test_the_page_lists_the_current_file_limits() -> None:
     assert f"`CHAT_MAX_FILE_BYTES`, but at most {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
     assert f"| files of one message | {file_types.MAX_FILES} |" in page
-    assert f"a form may\nhave {multipart.MAX_BYTES / 10**6:.1f} MB" in page
+    assert f"| a form in a direct upload | {multipart.MAX_BYTES / 10**6:.1f} MB |" in page
     assert f"its first {history.TEXT_SHOWN_BYTES // 1000} KB" in page
     assert f"{history.FILES_SHOWN_BYTES // 10**6} MB, the newest first" in page
