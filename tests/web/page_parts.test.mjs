@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Blocks, tokensOf } from "../../web/src/blocks.js";
 import { fold } from "../../web/src/fold.js";
 import { targetBeside } from "../../web/src/links.js";
+import { newsOf } from "../../web/src/people.js";
 import { formats } from "../../web/src/transcripts.js";
 
 /** A seeded random number generator (mulberry32). */
@@ -178,4 +179,24 @@ test("a thread as JSON lines has a record for itself and for each item, without 
   assert.deepEqual(records[0], { kind: "thread", id: "thr_1", assistant: "sales", value: thread });
   assert.deepEqual(records[1].value.attachments, [{ id: "atc_1", name: "plan.pdf", mime_type: "application/pdf", type: "file" }]);
   assert.deepEqual(records[2], { kind: "item", id: "wid_1", thread_id: "thr_1", assistant: "sales", value: WIDGET });
+});
+
+test("a message in a held thread is listed although it is dated a minute back, before a newer one", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const stored = [{ id: "first" }];
+  const items = new Map([["first", stored[0]]]);
+  const conversation = { id: "thr", items, receive: (news) => { for (const item of news) items.set(item.id, item); } };
+  const api = { call: async (_, { after }) => ({ data: stored.slice(stored.findIndex(({ id }) => id === after) + 1) }) };
+  const news = newsOf(api, conversation);
+  assert.equal(await news(), false);
+  context.mock.timers.tick(10_000);
+  stored.push({ id: "users" });
+  items.set("users", stored[1]);
+  for (let looks = 0; looks < 25; looks++) {
+    context.mock.timers.tick(2_000);
+    assert.equal(await news(), false);
+  }
+  stored.splice(1, 0, { id: "nobody-came" }); // by the operators' clock
+  assert.equal(await news(), true);
+  assert.ok(items.has("nobody-came"));
 });

@@ -15,6 +15,7 @@ from tests.languages.pseudo import CODE, MARK, write_pseudo_language
 from tests.web.chat_page import ChatPage, json_response
 from tests.web.conftest import GUESTS, PEOPLE, STAFFED, make_dev, served_in_process, token_of
 from tests.web.operator_page import OperatorPage, operator_tab, sign_in_operator
+from tests.web.scenes import ORDER
 from tests.web.test_access import serious
 from tests.web.test_sign_in import Issuer
 
@@ -280,6 +281,25 @@ def test_a_user_cannot_be_rated_or_retried_by_an_operator(customer: Customer, op
     expect(operator.button("Copy the answer")).to_be_attached()
     for name in ("Good answer", "Bad answer", "Answer again", "Edit the message"):
         expect(operator.button(name)).to_have_count(0)
+
+
+def test_what_only_a_user_may_answer_is_disabled(operator: OperatorPage) -> None:
+    inputs = [
+        {"id": "q", "type": "multiple_choice", "question": "Pay?", "options": [{"value": "Yes"}], "multiple": False}
+    ]
+    items = [
+        {"id": "w", "type": "widget", "widget": ORDER},
+        {"id": "f", "type": "structured_input", "status": "pending", "inputs": inputs},
+    ]
+    dated = [{"thread_id": "thr_x", "created_at": "2026-01-01T00:00:00Z", **item} for item in items]
+    thread = {"id": "thr_x", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
+    shown = {"thread": thread, "held": None, "items": {"data": dated[::-1], "has_more": False, "after": None}}
+    operator.page.route("**/operator/threads/**", lambda route: route.fulfill(**json_response(shown)))
+    operator.page.goto(f"{operator.url}#user=u_1&thread=thr_x")
+    controls = operator.page.locator("chat-messages article").locator("button, input, textarea, select")
+    expect(controls.first).to_be_visible()
+    for number in range(controls.count()):
+        expect(controls.nth(number)).to_be_disabled()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

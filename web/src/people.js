@@ -5,7 +5,7 @@ import { t } from "./texts.js";
 const EVERY_MS = 2_000;
 const SLOWLY_MS = 10_000; // after QUIET_MS without news
 const QUIET_MS = 600_000;
-const OVERLAP_MS = 10_000; // two servers' clocks may differ: an item can come before one that was listed already
+const OVERLAP_MS = 90_000; // the operators' clock runs each minute and dates its message back, and servers' clocks differ
 const STATE_EVERY = 5; // looks
 
 /**
