@@ -90,7 +90,7 @@ class StageOptions:
     )
     page: PageConfig | None = option(
         optional(object_of(PageConfig)),
-        "Looks and words of the page: docs/reference/page.md.",
+        "Looks and words of the page: docs/how-to/brand-page.md.",
         takes="object or null",
         default=None,
     )

@@ -1,6 +1,6 @@
 """Moderation hooks: functions in lambda_src/agent/hooks.py that can refuse a message, a guest or a file.
 
-None is shipped; `Hooks` lists the functions (docs/how-to/moderation.md). A hook returns None to accept, or a sentence
+None is shipped; `Hooks` lists the functions (docs/reference/hooks.md). A hook returns None to accept, or a sentence
 for the user. If a hook fails, times out or cannot be loaded, the request is refused too. Knows no HTTP, no thread, no
 model.
 """

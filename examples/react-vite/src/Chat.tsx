@@ -4,7 +4,7 @@ import { chatClient } from "./chat-client";
 
 const CHAT_URL = import.meta.env.VITE_CHAT_URL ?? "http://127.0.0.1:8000/chatkit"; // where `make dev` is
 const DOMAIN_KEY = import.meta.env.VITE_CHAT_DOMAIN_KEY ?? "any-string-on-localhost";
-const TOKEN_URL = import.meta.env.VITE_CHAT_TOKEN_URL; // your own backend's: docs/how-to/auth.md
+const TOKEN_URL = import.meta.env.VITE_CHAT_TOKEN_URL; // your own backend's: docs/how-to/backend-tokens.md
 
 /** `make dev` asks for no token; a stage takes the one that your backend signs for who is logged in there. */
 async function getToken(): Promise<string | null> {

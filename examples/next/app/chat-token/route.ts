@@ -4,7 +4,7 @@ import { cookies } from "next/headers";
 const MINUTES = 10;
 const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** A token for who is here, signed with the key whose public half the stage knows: docs/how-to/auth.md, "Your own backend". */
+/** A token for who is here, signed with the key whose public half the stage knows: docs/how-to/backend-tokens.md. */
 export async function GET(): Promise<Response> {
   const secret = process.env.CHAT_PRIVATE_KEY;
   if (!secret) return new Response(null, { status: 204 }); // `make dev` asks for no token
