@@ -106,6 +106,21 @@ def test_a_stages_brand_and_models_are_in_the_pages_configuration() -> None:
 
 
 @pytest.mark.parametrize(
+    ("env", "sign_in"),
+    [
+        ({}, {"kind": "backend"}),
+        ({"CHAT_GUEST_SECRET": "arn:secret"}, {"kind": "backend"}),
+        ({"CHAT_GUEST_SECRET": "arn:secret", "CHAT_AUTH_CLIENT_ID": "page"}, {"kind": "issuer", "guests": False}),
+    ],
+)
+def test_nobody_is_a_guest_on_the_operators_page(env: dict[str, str], sign_in: dict[str, Any]) -> None:
+    stage = {**SIGNED_IN, "CHAT_DOMAIN_KEY": "domain_pk_1", "CHAT_CORS_ORIGINS": "https://shop.test", **env}
+    page = page_of(Settings.from_env(stage), upload_origin=None, dictation=False).for_operators()
+    assert sign_in.items() <= page.config["auth"].items()
+    assert (page.config["domain_key"], page.embedded_by) == (None, None)
+
+
+@pytest.mark.parametrize(
     "assistants",
     [
         "sales",

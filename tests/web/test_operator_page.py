@@ -1,5 +1,6 @@
 """The operators' page in a browser: the inbox, taking, answering, returning and closing, and who may do so."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,6 +311,21 @@ def test_the_page_is_accessible(customer: Customer, operator: OperatorPage, sche
     operator.say("I am here.")
     expect(operator.page.locator("article.is-assistant_message")).to_have_count(2)
     assert serious(operator.page) == []
+
+
+def test_an_operator_chooses_among_the_assistants_with_people(browser: Browser) -> None:
+    looks = {"assistants": [{"name": "", "label": "Help"}, {"name": "sales", "label": "Sales"}]}
+    env = STAFFED | {"CHAT_OPERATORS": '{"assistants": ["", "sales"]}', "CHAT_PAGE": json.dumps(looks)}
+    with served_in_process(env) as url, operator_tab(browser, url) as operator:
+        operator.open()
+        expect(operator.page.get_by_text("Nothing is here.")).to_be_visible()
+        choice = operator.page.get_by_label("Assistant", exact=True)
+        expect(choice.get_by_role("option")).to_have_text(["Help", "Sales"])
+        choice.select_option("Sales")  # these operators answer for the other only
+        expect(operator.notice).to_contain_text("You are not signed in as an operator of this assistant.")
+        choice.select_option("Help")
+        expect(operator.page.get_by_text("Nothing is here.")).to_be_visible()
+        expect(operator.notice).to_have_count(0)
 
 
 def test_an_operator_signs_in_at_the_issuer(tab: Page) -> None:
