@@ -55,7 +55,7 @@ BRING_UV = if ! [ -w . ]; then echo "$(CURDIR) is read-only: use a copy that you
 page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
 	@$(RUN) $(PY) -m infra.bundle.web_page
 
-$(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/*)
+$(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/* web/src/operator/*)
 	@echo "Building the page ..."; $(RUN) $(PY) -m infra.bundle.web_page
 
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port; ORIGIN=http://localhost:5173 lets a page in)
