@@ -92,7 +92,7 @@ def clone(tmp_path: Path) -> Clone:
 
 
 def _documented_commands() -> list[str]:
-    [block] = re.findall(r" {3}```console\n( {3}\$ git fetch.*?) {3}```", PAGE, re.DOTALL)
+    [block] = re.findall(r" {4}```console\n( {4}\$ git fetch.*?) {4}```", PAGE, re.DOTALL)
     commands = [line.strip().removeprefix("$ ").partition("  #")[0].strip() for line in block.splitlines()]
     return [command for command in commands if command != "git fetch --tags"]  # the tags exist already
 
