@@ -21,7 +21,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	docs test-dynamodb-local test-upstream test-litellm \
 	simulate test-deletable test-usage bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
-	bench-auth fuzz test-optimizations benchmarks bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
+	bench-people bench-auth fuzz test-optimizations benchmarks bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
 
@@ -186,6 +186,9 @@ bench-journal: .venv/installed ## what keeping an answer against a crash costs: 
 
 bench-memory: .venv/installed ## that a server on PostgreSQL holds its memory over 10,000 turns (some minutes)
 	@$(RUN) $(PY) -m tests.bench.bench_memory
+
+bench-people: .venv/installed $(PAGE) ## from an operator's message to the user's page, in Chromium
+	@$(RUN) $(PY) -m tests.bench.bench_people
 
 bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth

@@ -47,7 +47,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Rings when the metric reaches `threshold` `times` periods in a row. docs/how-to/operations.md explains `name`."""
+    """Rings when the metric reaches `threshold` `times` periods in a row. docs/reference/alarms.md explains `name`."""
 
     name: str
     does: str

@@ -65,7 +65,7 @@ class StageConfig(StageOptions):
         takes_id_tokens = auth.client_id is not None and auth.client_id == auth.audience
         if takes_id_tokens and not (auth.issuer or "").startswith("https://cognito-idp."):  # its ID tokens are refused
             return [
-                "auth.audience is auth.client_id, so the issuer's ID tokens pass too: docs/how-to/auth.md, ID tokens."
+                "auth.audience is auth.client_id, so its ID tokens pass too: docs/how-to/openid-issuer.md, ID tokens."
             ]
         return []
 

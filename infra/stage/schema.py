@@ -169,7 +169,7 @@ class StageOptions:
     )
     front_door: Literal["url", "cloudfront", "cloudfront-signed", "apigw"] = option(
         choice("url", "cloudfront", "cloudfront-signed", "apigw"),
-        "How clients reach the function; docs/how-to/operations.md compares the four.",
+        "How clients reach the function; docs/reference/front-doors.md compares the four.",
         takes="url, cloudfront, cloudfront-signed or apigw",
         default="url",
     )

@@ -106,7 +106,7 @@ class AuthConfig:
     )
     public_keys: tuple[str, ...] = option(
         list_of(public_key, at_most=10),
-        "Public JWKs of your own backend, if it signs the tokens: docs/how-to/auth.md shows how to create them.",
+        "Public JWKs of your own backend, if it signs the tokens: docs/how-to/backend-tokens.md shows how.",
         takes="list of JWKs",
         default=(),
     )

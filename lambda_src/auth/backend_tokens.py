@@ -1,7 +1,7 @@
 """Authenticator for JWTs that the customer's own backend signs; its public keys are a setting. No network.
 
 The token is a JWT (EdDSA, ES256 or RS256) with `sub`, `aud`, an `exp` at most LONGEST_S ahead and the key's id as
-`kid`, which may be left out if there is only one key. docs/how-to/auth.md shows how to sign it.
+`kid`, which may be left out if there is only one key. docs/how-to/backend-tokens.md shows how to sign it.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Token estimates without a tokenizer, for requests that a model has not received yet. Pure.
 
 A tokenizer fits one vendor only, and its vocabulary is larger than the rest of the function. `at_most` is for
-reservations: an upper bound, computed from the kinds of bytes in a text (docs/how-to/auth.md lists its margins,
+reservations: an upper bound, computed from the kinds of bytes in a text (docs/reference/limits.md lists its margins,
 which tests/quotas measures). `about` is for choosing how much of a thread the model sees, where the mean is enough.
 """
 

@@ -1,4 +1,4 @@
-"""The tests that every store must pass, for a store of your own. docs/explanation/stores.md explains each test.
+"""The tests that every store must pass, for a store of your own. docs/reference/stores.md explains each test.
 
 class TestMyStore(StoreContract):
     @pytest.fixture

@@ -1,6 +1,6 @@
 """Limits that every store enforces: valid ids, page sizes and orders, and the time budget of an operation.
 
-ChatKit's server passes ids, limits and orders through unchecked (docs/explanation/stores.md, "Bad input").
+ChatKit's server passes ids, limits and orders through unchecked (docs/reference/stores.md, "Limits and invalid input").
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Keys of the DynamoDB table and of the S3 bucket, and the table's definition. Pure: no client, no request.
 
 The owner is part of every partition key, so that a forgotten filter cannot leak data. See the layout in
-docs/explanation/stores.md.
+docs/reference/stores.md.
 """
 
 import re

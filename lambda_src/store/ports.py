@@ -57,7 +57,7 @@ class NewThreads(Protocol):
 
 
 Record = Mapping[str, Any]
-"""An exported record, as JSON: `kind` is "thread", "item", "attachment" or "feedback": docs/explanation/stores.md."""
+"""An exported record, as JSON: `kind` is "thread", "item", "attachment" or "feedback": docs/reference/commands.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each store implements `UserRows`, the few reads and writes that differ between stores. An export has one JSON object
 per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's position
-(docs/explanation/stores.md, "Export"). Stored bytes that are not valid JSON are exported as base64 in `raw`.
+(docs/reference/commands.md, "Exports"). Stored bytes that are not valid JSON are exported as base64 in `raw`.
 """
 
 import json

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "bench-turn": (),
     "bench-streams": (),
     "bench-page": (),
+    "bench-people": (),
     "bench-auth": (),
     "bench-journal": (),
 }

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -285,10 +285,10 @@ def test_a_user_cannot_be_rated_or_retried_by_an_operator(customer: Customer, op
 
 
 def test_what_only_a_user_may_answer_is_disabled(operator: OperatorPage) -> None:
-    inputs = [
+    inputs: list[dict[str, Any]] = [
         {"id": "q", "type": "multiple_choice", "question": "Pay?", "options": [{"value": "Yes"}], "multiple": False}
     ]
-    items = [
+    items: list[dict[str, Any]] = [
         {"id": "w", "type": "widget", "widget": ORDER},
         {"id": "f", "type": "structured_input", "status": "pending", "inputs": inputs},
     ]

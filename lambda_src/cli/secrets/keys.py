@@ -15,7 +15,7 @@ import typer
 
 from lambda_src.cli.console import one_sentence, report
 
-app = typer.Typer(name="keys", help="Keys of your own backend: see docs/how-to/auth.md.", no_args_is_help=True)
+app = typer.Typer(name="keys", help="Keys of your own backend: docs/how-to/backend-tokens.md.", no_args_is_help=True)
 
 PRIVATE_MODE = 0o600
 
@@ -29,7 +29,7 @@ class Algorithm(StrEnum):
 
 @app.callback()
 def keys() -> None:
-    """Keys of your own backend: see docs/how-to/auth.md."""
+    """Keys of your own backend: docs/how-to/backend-tokens.md."""
 
 
 @app.command()

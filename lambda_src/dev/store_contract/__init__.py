@@ -1,6 +1,6 @@
 """Tests that every ChatKit store must pass, your own included. Knows no store.
 
-Subclass `StoreContract` in a test module, give it a fixture, and run pytest (docs/explanation/stores.md says what each
+Subclass `StoreContract` in a test module, give it a fixture, and run pytest (docs/reference/stores.md says what each
 test means):
 
     class TestMyStore(StoreContract):

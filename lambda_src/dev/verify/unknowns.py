@@ -1,7 +1,7 @@
 """Behaviors that AWS leaves open, one row each in every run: observed by another check, or not visible from outside.
 
 The keys are the emulator's switches, which offer both behaviors (lambda_src/dev/emulator/switches.py). The table in
-docs/how-to/operations.md describes how to observe the others by hand; tests check that both lists agree.
+docs/reference/unknown-behaviors.md describes how to observe the others by hand; tests check that both lists agree.
 """
 
 from lambda_src.dev.verify.row import Row, not_seen, seen

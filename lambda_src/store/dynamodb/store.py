@@ -1,7 +1,7 @@
 """ChatKit's Store on one DynamoDB table. Knows no HTTP, no token, no model.
 
 Each method validates its ids, applies the time budget, and delegates to the class that owns the rows.
-docs/explanation/stores.md lists the cost of each method.
+docs/reference/stores.md lists the cost of each method.
 """
 
 import time
