@@ -8,7 +8,7 @@ import dataclasses
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from pydantic import BaseModel
@@ -74,12 +74,22 @@ def short(text: str, most: int = MOST_CHARS) -> str:
 
 def safe(text: str) -> str:
     """`text` without secrets and without binary data."""
-    text = tool_secrets.hidden_in(text)[:READ_CHARS]
-    if _NOT_TEXT.search(text):
+    if _NOT_TEXT.search(text, 0, READ_CHARS):
         return BINARY
+    named = [match.span(2) for match in _NAMED_IN_TEXT.finditer(text, 0, READ_CHARS)]
+    text = _without(sorted(named + tool_secrets.spans_in(text)), text)  # at once: a secret may be a part of a name
     text = _BASE64.sub(BINARY, _DATA_URL.sub(BINARY, text))
-    text = _NAMED_IN_TEXT.sub(rf"\1{tool_secrets.HIDDEN}", text)
     return _BEARER.sub(rf"\1 {tool_secrets.HIDDEN}", text)
+
+
+def _without(spans: Sequence[tuple[int, int]], text: str) -> str:
+    """The first READ_CHARS of `text`, with what the sorted spans cover replaced."""
+    parts, at = [], 0
+    for begin, end in spans:
+        if begin >= at:
+            parts += [text[at : min(begin, READ_CHARS)], tool_secrets.HIDDEN if begin < READ_CHARS else ""]
+        at = max(at, end)
+    return "".join([*parts, text[at:READ_CHARS]])
 
 
 def is_secret(name: str) -> bool:

@@ -59,11 +59,9 @@ class ToolSecrets:
         self._given.add(value)
         return value
 
-    def hidden_in(self, text: str) -> str:
-        """`text` without the values that tools have received."""
-        for value in sorted(self._given, key=len, reverse=True):  # one may contain another
-            text = text.replace(value, HIDDEN)
-        return text
+    def spans_in(self, text: str) -> list[tuple[int, int]]:
+        """Where `text` has a value that tools have received, as pairs of begin and end. They may overlap."""
+        return [match.span() for value in self._given for match in re.finditer(re.escape(value), text)]
 
     def _present(self, name: str) -> str:
         if not (value := self._read(name).strip()):
@@ -80,9 +78,9 @@ def install(secrets: ToolSecrets | None) -> None:
     _installed = secrets
 
 
-def hidden_in(text: str) -> str:
-    """`text` without the secrets that tools of this process have received."""
-    return text if _installed is None else _installed.hidden_in(text)
+def spans_in(text: str) -> list[tuple[int, int]]:
+    """Where `text` has a secret that tools of this process have received, as pairs of begin and end."""
+    return [] if _installed is None else _installed.spans_in(text)
 
 
 async def secret(name: str) -> str:

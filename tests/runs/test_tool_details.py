@@ -103,6 +103,14 @@ async def test_what_tools_have_read_as_secrets_is_hidden_everywhere() -> None:
     assert "viol" not in text_of("- " * (MOST_CHARS // 2 - 2) + "violet")
 
 
+async def test_a_secret_that_is_a_part_of_a_name_uncovers_no_other() -> None:
+    tool_secrets.install(ToolSecrets({"short": "key", "long": "open sesame"}.__getitem__))
+    await tool_secrets.secret("short")
+    await tool_secrets.secret("long")
+    assert "hunter2" not in text_of("socks api_key=hunter2")
+    assert "sesame" not in text_of("password: open sesame, please")
+
+
 def test_a_long_text_is_cut_after_a_whole_character() -> None:
     assert text_of("ab " * MOST_CHARS) == ("ab " * MOST_CHARS)[:MOST_CHARS] + "…"
     accent, family = "e\u0301", "👨\u200d👩"

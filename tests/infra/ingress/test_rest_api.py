@@ -61,7 +61,9 @@ def test_nothing_bypasses_the_api(rest: Template) -> None:
 def test_the_function_gets_the_origins_for_its_cors_headers(rest: Template, api: Template) -> None:
     origins = {"CHAT_CORS_ORIGINS": "https://www.example.org,https://example.org"}
     rest.has_resource_properties("AWS::Lambda::Function", {"Environment": {"Variables": Match.object_like(origins)}})
-    assert "CHAT_CORS_ORIGINS" not in json.dumps(api.to_json())
+    assert "CHAT_CORS_AT_URL" not in json.dumps(rest.to_json())
+    at_url = {"CHAT_CORS_AT_URL": "true"}  # the function URL sends the headers itself
+    api.has_resource_properties("AWS::Lambda::Function", {"Environment": {"Variables": Match.object_like(at_url)}})
 
 
 def test_a_page_of_another_origin_can_read_errors_from_api_gateway_itself(rest: Template) -> None:

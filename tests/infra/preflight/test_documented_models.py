@@ -28,7 +28,7 @@ def test_a_model_is_matched_by_its_whole_name(line: str, models: list[str], tmp_
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "models.md").write_text(f"\n{line}\n", encoding="utf-8")
     lines = list(found(tmp_path, SOON, today=TODAY))
-    assert lines == [f"docs/how-to/models.md:2 names {model}, which is shut down on {SOON[model]}." for model in models]
+    assert lines == [f"docs/models.md:2 names {model}, which is shut down on {SOON[model]}." for model in models]
 
 
 @pytest.mark.parametrize(("days", "lines"), [(90, 0), (89, 1), (-1, 1)])
