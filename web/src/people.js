@@ -39,7 +39,7 @@ export function watchHeld({ held, refresh, show }) {
 export function newsOf(api, conversation) {
   const marks = []; // [time, id of the newest item at that time]
   return async () => {
-    const newest = [...conversation.items.keys()].findLast((id) => !id.startsWith("pending-"));
+    const newest = [...conversation.items.keys()].reverse().find((id) => !id.startsWith("pending-"));
     marks.push([Date.now(), newest]);
     while (marks.length > 1 && marks[1][0] <= Date.now() - OVERLAP_MS) marks.shift();
     const page = await api.call("items.list", { thread_id: conversation.id, after: marks[0][1], order: "asc", limit: 50 });
