@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.observability.logs import LogFormatter
+from lambda_src.observability.logs import LogFormatter, configure_logging
 from lambda_src.settings import Settings
 from tests.apps.chat import Answer, Chat
 from tests.apps.support import SupportApp
@@ -182,6 +182,7 @@ async def test_a_wrong_query_is_refused(support: SupportApp, query: str) -> None
 async def test_each_access_is_one_line_with_ids_before_the_answer(
     support: SupportApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    configure_logging()  # the first app of a process would do it now, and turn this off again
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
     thread_id = await support.waiting()
     olga = support.operator("olga")

@@ -25,6 +25,7 @@ from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
 from lambda_src.dev.testing import AgentChat, RefusedError
 from lambda_src.models.demo_model import DemoModel
+from lambda_src.observability.logs import configure_logging
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs import hooks
 from lambda_src.runs.hooks import Hooks, Screening, UploadedFile, checked, shipped_hooks
@@ -79,6 +80,7 @@ async def mint(chat: Chat, body: bytes = b"", *, address: str = "203.0.113.7") -
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
     """Return a function that lists our warnings as (event, hook, exception type)."""
+    configure_logging()  # the first app of a process would do it now, and turn this off again
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
 
     def logged() -> list[Any]:

@@ -16,6 +16,7 @@ from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.errors import CustomStreamError
 
+from lambda_src.observability.logs import configure_logging
 from lambda_src.runs import mcp_servers
 from tests.apps.chat import Chat, message
 from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
@@ -153,6 +154,7 @@ def warnings_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], list[dict[str, Any]]]:
     """Return a function that lists the log lines about servers and tools, as fields."""
+    configure_logging()  # the first app of a process would do it now, and turn this off again
     monkeypatch.setattr(logging.getLogger("lambda_src"), "propagate", True)
     caplog.set_level(logging.INFO, "lambda_src")
     names = ("msg", "server", "reason", "kind", "tool")

@@ -27,7 +27,7 @@
       if (typeof options.api?.url !== "string" || typeof options.api.domainKey !== "string") throw new Error("Invalid input at api");
       this.options = options;
       this.threadId ??= options.initialThread ?? null;
-      this.dataset.colorScheme = options.theme;
+      this.dataset.colorScheme = options.theme?.colorScheme ?? options.theme;
       this.#mount();
     }
 

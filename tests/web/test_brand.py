@@ -120,7 +120,7 @@ def test_chatkit_gets_the_same_branding(tab: Page, branded_chatkit: str) -> None
     tools = [{"id": "pay", "label": "Pay"}, {"id": "look_it-up", "label": "Search our shop"}]
     assert options["composer"]["tools"] == [{**tool, "icon": "bolt"} for tool in tools]
     tab.emulate_media(color_scheme="dark")
-    expect(chatkit.element).to_be_visible()
+    expect(chatkit.element).to_have_attribute("data-color-scheme", "dark")
     assert chatkit.options["theme"]["color"]["accent"]["primary"] == LIGHTER
 
 
