@@ -48,9 +48,7 @@ def own_client(browser: Browser) -> list[float]:
         expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
         desk.do(thread_of(page), "take")
         expect(tab.get_by_text("A person answers here.")).to_be_visible()
-        return seconds(
-            desk, thread_of(page), lambda number: tab.get_by_text(f"message {number}", exact=True).wait_for()
-        )
+        return seconds(desk, thread_of(page), lambda number: tab.get_by_text(f"message {number}").first.wait_for())
 
 
 def component(browser: Browser) -> list[float]:
