@@ -1,7 +1,7 @@
 """Benchmark of a person's answers: from the operator's request to the user's open page. `make bench-people`.
 
 Writes its section of docs/reference/benchmarks.md. The page runs in Chromium, in our own client and beside a fake of
-OpenAI's component. Pages look for news every two seconds, so messages are sent at random moments of that interval.
+OpenAI's component. Pages look for news at an interval, so messages are sent at random moments of that interval.
 """
 
 import random
@@ -19,7 +19,7 @@ from tests.web.test_people import Desk, operator_of, thread_of
 
 MARK = "bench-people"
 MESSAGES = 40
-PAUSE_S = 2.0  # pages look every two seconds
+PAUSE_S = 1.5  # our page looks as often
 TARGET_S = 2.0
 COMPONENT = conftest.STAFFED | {"CHAT_DOMAIN_KEY": "domain_pk_test"}
 

@@ -2,7 +2,7 @@
 import { h, icon } from "./dom.js";
 import { t } from "./texts.js";
 
-const EVERY_MS = 2_000;
+const EVERY_MS = 1_500;
 const SLOWLY_MS = 10_000; // after QUIET_MS without news
 const QUIET_MS = 600_000;
 const OVERLAP_MS = 90_000; // the operators' clock runs each minute and dates its message back, and servers' clocks differ
