@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.apps.chat import Chat, known_by_name, message
-from tests.store.tables import Aws, moto_aws
+from tests.store.tables import Aws
 
 BAD = "Order 4711 was sent to ann@example.org on Monday."
 Run = Callable[..., Result]
@@ -45,15 +45,6 @@ def real_find_order(order: int) -> str:
 
 def shop_chat(model: RunConfig | None = None, assistant: str = "") -> AgentChat:
     return AgentChat(lambda: Agent[Any](name="Shop", tools=[find_order]), real_model=model, assistant=assistant)
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """moto, with AWS credentials in the environment."""
-    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with moto_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

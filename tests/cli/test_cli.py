@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,10 @@ from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
 from tests.fakes.secret_apis import models_api
 from tests.store.local import populate
 from tests.store.postgres import postgres
-from tests.store.tables import Aws, moto_aws
+from tests.store.tables import Aws
 
 ADA = context_of("ada")
 Chat = Callable[..., Result]
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """moto, with AWS credentials in the environment."""
-    for name, value in (
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "y"),
-    ):
-        monkeypatch.setenv(name, value)
-    with moto_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

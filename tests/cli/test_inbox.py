@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,18 +12,9 @@ from lambda_src.dev.store_contract.samples import context_of, thread_of
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.inbox import Kind, Matter
 from tests.store.local import START
-from tests.store.tables import Aws, moto_aws
+from tests.store.tables import Aws
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """moto, with AWS credentials in the environment."""
-    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with moto_aws() as aws:
-        yield aws
 
 
 @pytest.fixture

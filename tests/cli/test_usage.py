@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -18,7 +18,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.store.dynamodb.usage import TableUsage
 from lambda_src.store.usage import STAGE_TOKENS, Source, Usage
-from tests.store.tables import Aws, moto_aws
+from tests.store.tables import Aws
 
 LUNA, NOVA = "gpt-6-luna-2026-11-01", "nova"
 TODAY = date(2026, 11, 29)
@@ -28,15 +28,6 @@ Run = Callable[..., Result]
 def day(ago: int) -> int:
     """The number of a day before today."""
     return (datetime.now(UTC).date() - timedelta(days=ago) - date(1970, 1, 1)).days
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """moto, with AWS credentials in the environment."""
-    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with moto_aws() as aws:
-        yield aws
 
 
 @pytest.fixture
