@@ -244,13 +244,13 @@ class PageAssistantConfig:
     )
     models: tuple[str, ...] | None = option(
         optional(list_of(text, at_most=20)),
-        "Models that users may choose, if `AGENTS` gives it models of its own.",
+        "Models that users may choose; only if `AGENTS` lists `models` for this assistant.",
         takes="list of names or null",
         default=None,
     )
     tool_choices: tuple[str, ...] | None = option(
         optional(list_of(text, at_most=50)),
-        "Tools that users may choose, if `AGENTS` gives it tool choices of its own.",
+        "Tools that users may choose; only if `AGENTS` lists `tool_choices` for this assistant.",
         takes="list of names or null",
         default=None,
     )
