@@ -13,6 +13,7 @@ from chatkit.store import NotFoundError, Store
 from chatkit.types import (
     AttachmentsCreateReq,
     AttachmentsDeleteReq,
+    CustomTask,
     FeedbackKind,
     HiddenContextItem,
     InputTranscribeReq,
@@ -21,6 +22,7 @@ from chatkit.types import (
     NonStreamingReq,
     Page,
     SDKHiddenContextItem,
+    TaskItem,
     Thread,
     ThreadItem,
     ThreadMetadata,
@@ -34,8 +36,10 @@ from chatkit.types import (
 from lambda_src import chatkit_json
 from lambda_src.attachments.files import Files, Upload
 from lambda_src.context import RequestContext
+from lambda_src.languages import Language
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.ports import FeedbackStore
+from lambda_src.store.reading import UNREADABLE_ITEM, UNREADABLE_THREAD
 
 if TYPE_CHECKING:
     from lambda_src.support.desk import Desk
@@ -65,7 +69,7 @@ class StoreRequests:
                 threads = await self.store.load_threads(
                     limit=params.limit or PAGE_SIZE, after=params.after, order=params.order, context=context
                 )
-                data = [without_items(thread) for thread in threads.data]
+                data = [without_items(thread, context.language) for thread in threads.data]
                 return chatkit_json.encoded(Page(has_more=threads.has_more, after=threads.after, data=data))
             case ThreadsGetByIdReq(params=params):
                 thread, items = await asyncio.gather(
@@ -74,7 +78,8 @@ class StoreRequests:
                         params.thread_id, after=None, limit=PAGE_SIZE, order="asc", context=context
                     ),
                 )
-                return chatkit_json.encoded(without_items(thread).model_copy(update={"items": visible(items)}))
+                shown = without_items(thread, context.language)
+                return chatkit_json.encoded(shown.model_copy(update={"items": visible(items, context.language)}))
             case ItemsListReq(params=params):
                 items = await self.store.load_thread_items(
                     params.thread_id,
@@ -83,12 +88,12 @@ class StoreRequests:
                     after=params.after,
                     context=context,
                 )
-                return chatkit_json.encoded(visible(items))
+                return chatkit_json.encoded(visible(items, context.language))
             case ThreadsUpdateReq(params=params):
                 thread = await self.store.load_thread(params.thread_id, context=context)
                 thread.title = params.title
                 await self.store.save_thread(thread, context=context)
-                return chatkit_json.encoded(without_items(thread))
+                return chatkit_json.encoded(without_items(thread, context.language))
             case ThreadsDeleteReq(params=params):
                 await self.store.delete_thread(params.thread_id, context=context)
                 return b"{}"
@@ -140,11 +145,11 @@ async def add_feedback(
     return sources
 
 
-def without_items(thread: ThreadMetadata) -> Thread:
+def without_items(thread: ThreadMetadata, language: Language) -> Thread:
     """A thread as clients see it: without items and without metadata."""
     return Thread(
         id=thread.id,
-        title=thread.title,
+        title=language.text(UNREADABLE_THREAD) if thread.title == UNREADABLE_THREAD else thread.title,
         created_at=thread.created_at,
         items=Page(),
         status=thread.status,
@@ -152,7 +157,10 @@ def without_items(thread: ThreadMetadata) -> Thread:
     )
 
 
-def visible(items: Page[ThreadItem]) -> Page[ThreadItem]:
-    """The page without hidden items; its cursor may still be one of them."""
+def visible(items: Page[ThreadItem], language: Language) -> Page[ThreadItem]:
+    """The page without hidden items; its cursor may still be one of them. Placeholders are in the user's language."""
     items.data = [item for item in items.data if not isinstance(item, HiddenContextItem | SDKHiddenContextItem)]
+    for item in items.data:
+        if isinstance(item, TaskItem) and isinstance(item.task, CustomTask) and item.task.title == UNREADABLE_ITEM:
+            item.task.title = language.text(UNREADABLE_ITEM)
     return items

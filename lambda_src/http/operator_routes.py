@@ -133,9 +133,9 @@ class OperatorRoutes:
         items = await self._desk.items(
             thread_id, owner, after=query.get("after"), limit=_limit_in(query.get("limit")), order=_order_in(query)
         )
-        encoded = chatkit_json.encoded(visible(items))
+        encoded = chatkit_json.encoded(visible(items, owner.language))
         page = json.loads(encoded if self._urls is None else self._urls.in_answer(encoded, owner))
-        thread = json.loads(chatkit_json.encoded(without_items(shown.thread)))
+        thread = json.loads(chatkit_json.encoded(without_items(shown.thread, owner.language)))
         del thread["items"]
         held = None if shown.hold is None else _held(shown.hold)
         return JSONResponse({"thread": thread, "held": held, "items": page})

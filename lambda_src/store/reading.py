@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 
 from chatkit.types import Attachment, CustomTask, FileAttachment, TaskItem, ThreadItem, ThreadMetadata
 
+from lambda_src.languages import Sentence
 from lambda_src.store import codec
 from lambda_src.store.ports import Count
 from lambda_src.store.thread_snapshots import Snapshots
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+# The texts of placeholders. They are never stored, so each reader gets them in their own language.
+UNREADABLE_THREAD = Sentence("A conversation whose title cannot be shown")
+UNREADABLE_ITEM = Sentence("An entry of this conversation cannot be shown.")
 
 
 class Reader:
@@ -31,8 +35,7 @@ class Reader:
         except codec.UnreadableError:
             self._count("unreadable_row")
             fields = None
-            title = "A conversation whose title cannot be shown"
-            thread = ThreadMetadata(id=thread_id, created_at=EPOCH, title=title)
+            thread = ThreadMetadata(id=thread_id, created_at=EPOCH, title=UNREADABLE_THREAD)
         self._snapshots.keep(thread, thread=name, fields=fields)
         return thread
 
@@ -44,7 +47,7 @@ class Reader:
             return codec.load_item(data)
         except codec.UnreadableError:
             self._count("unreadable_row")
-            task = CustomTask(title="An entry of this conversation cannot be shown.", status_indicator="none")
+            task = CustomTask(title=UNREADABLE_ITEM, status_indicator="none")
             return TaskItem(id=item_id, thread_id=thread_id, created_at=arrived, task=task)
 
     def attachment(self, attachment_id: str, data: bytes | None) -> Attachment:

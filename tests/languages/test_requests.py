@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from agents import function_tool
 from agents.exceptions import MaxTurnsExceeded
 from agents.testing import ScriptedModel, assistant_message, function_call
+from chatkit.types import ItemsListParams, ItemsListReq, ThreadListParams, ThreadsListReq
 
+from lambda_src.chat.store_requests import StoreRequests
+from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.http.page import Page
 from lambda_src.languages import SHIPPED, Languages
 from lambda_src.store.memory.store import MemoryStore
@@ -18,6 +22,7 @@ from tests.apps.chat import Answer, Chat, app_with, message, server_with
 from tests.apps.full import FullApp, attached, full_app_on_moto, full_app_without_files
 from tests.content_markers import request_body
 from tests.quotas.test_quota_through_the_app import app_with_quotas
+from tests.store.local import Local
 
 GERMAN = "de-AT,de;q=0.9,en;q=0.5"
 
@@ -165,3 +170,20 @@ async def test_the_texts_of_a_chosen_language_are_served_and_of_no_other(page: P
     assert (german.json["direction"], german.json["texts"]["send"]) == ("ltr", "Senden")
     assert (await chat.post(b"", "/languages/ja", "GET")).status == 404
     assert (await chat.post(b"", "/languages/..%2fen", "GET")).status == 404
+
+
+async def test_what_cannot_be_read_is_named_in_german() -> None:
+    local = Local()
+    store = local.store()
+    german = replace(context_of("ada"), language=Languages(folders=(SHIPPED,)).get("de"))
+    await store.save_thread(thread_of(), german)
+    await store.add_thread_item("thr_1", message_of(), german)
+    for partition, sort in local.engine.rows:
+        local.engine.rows[partition, sort]["schema"] = {"N": "99"}
+    requests = StoreRequests(store, store)
+    items = await requests.answer(ItemsListReq(params=ItemsListParams(thread_id="thr_1")), german)
+    threads = await requests.answer(ThreadsListReq(params=ThreadListParams()), german)
+    assert items is not None
+    assert threads is not None
+    assert json.loads(items)["data"][0]["task"]["title"] == "Ein Eintrag dieses Chats kann nicht angezeigt werden."
+    assert json.loads(threads)["data"][0]["title"] == "Ein Chat, dessen Titel nicht angezeigt werden kann"

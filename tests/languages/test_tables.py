@@ -68,7 +68,7 @@ UNREAD_IN_SERVER = (  # by the module that has them
     *("models/demo_model.py", "runs/approvals.py: The user did not allow", "runs/run_events.py: The answer above"),
     *("runs/widget_actions.py", "store/aws_calls.py: This is too", "store/codec.py", "store/dynamodb/items.py"),
     *("store/dynamodb/maintenance/handover.py", "store/dynamodb/payloads.py", "store/dynamodb/threads.py"),
-    *("store/memory/store.py", "store/ports.py", "store/postgres/", "store/reading.py", "store/userdata.py"),
+    *("store/memory/store.py", "store/ports.py", "store/postgres/", "store/userdata.py"),
     *("store/thread_snapshots.py: Another thread", "turns/lifecycle.py: This turn id", "turns/persistence.py"),
 )
 SENTENCE = re.compile(r"[A-Z“][^\n]*\s[^\n]*[.!?]")
