@@ -41,8 +41,16 @@ from lambda_src.observability.logs import configure_logging
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs import tool_secrets
-from lambda_src.runs.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
-from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
+from lambda_src.runs.assistants import (
+    Assistant,
+    BuildAgent,
+    LoadAssistants,
+    shipped,
+    shipped_actions,
+    shipped_agent,
+    shipped_tool_titles,
+)
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional, ReadToolTitles
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.runs.tool_secrets import ToolSecrets
 from lambda_src.runtime.adapter import StreamingMangum
@@ -77,6 +85,7 @@ class Parts:
     build_run_config: BuildRunConfig
     build_agent: BuildAgent = shipped_agent
     build_actions: BuildActions = shipped_actions
+    tool_titles: ReadToolTitles = dict
     load_assistants: LoadAssistants = shipped
     load_hooks: LoadHooks = no_hooks
     transcribe: Transcribe | None = None
@@ -160,9 +169,18 @@ def _joined(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: P
     desk = None if support is None else support.desk
 
     def late_server(
-        settings: Settings, build_agent: BuildAgent, build_actions: BuildActions, quotas: Quotas
+        settings: Settings,
+        build_agent: BuildAgent,
+        build_actions: BuildActions,
+        tool_titles: ReadToolTitles,
+        quotas: Quotas,
     ) -> LazyChatServer:
-        dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
+        dispatcher = AgentDispatcher(
+            build_agent,
+            build_run_config=parts.build_run_config,
+            build_actions=build_actions,
+            tool_titles=tool_titles,
+        )
 
         def load_server() -> "ChatServer":
             from lambda_src.chat import server  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
@@ -192,10 +210,10 @@ def _joined(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: P
     def open_named(assistant: Assistant) -> AssistantEndpoint:
         own = assistant.settings(settings)
         quotas = quotas_of(own)
-        server = late_server(own, assistant.built, lambda: assistant.actions, quotas)
+        server = late_server(own, assistant.built, lambda: assistant.actions, lambda: assistant.tool_titles, quotas)
         return AssistantEndpoint(server, turns_of(quotas))
 
-    server = late_server(settings, parts.build_agent, parts.build_actions, quotas)
+    server = late_server(settings, parts.build_agent, parts.build_actions, parts.tool_titles, quotas)
     account_linking = None if parts.guest_tokens is None else AccountLinking(store, turns, files=files)
     app = create_app(
         AssistantEndpoint(server, turns),
@@ -258,6 +276,7 @@ def deployed(settings: Settings, *, middleware: Sequence[Middleware] = ()) -> Pa
     return Parts(
         authenticate=access.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
+        tool_titles=shipped_tool_titles,
         load_hooks=shipped_hooks,
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,

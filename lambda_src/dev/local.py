@@ -19,7 +19,14 @@ from lambda_src.http.page import page_of
 from lambda_src.languages import FOLDERS, SHIPPED, Languages
 from lambda_src.observability.faults import show_tracebacks
 from lambda_src.observability.logs import configure_logging
-from lambda_src.runs.assistants import Assistants, shipped, shipped_actions, shipped_agent
+from lambda_src.runs.assistants import (
+    Assistants,
+    ToolTitles,
+    shipped,
+    shipped_actions,
+    shipped_agent,
+    shipped_tool_titles,
+)
 from lambda_src.runs.hooks import shipped_hooks
 from lambda_src.runs.tool_secrets import ToolSecrets
 from lambda_src.runs.widget_actions import Actions
@@ -49,6 +56,12 @@ def local_actions() -> Actions:
         return showcase.actions if SHOWCASE in os.environ else shipped_actions()
 
 
+def local_tool_titles() -> ToolTitles:
+    """The tool titles of that agent; the showcase has none."""
+    with reports_broken_agent():
+        return {} if SHOWCASE in os.environ else shipped_tool_titles()
+
+
 def local_assistants() -> Assistants:
     """Your named assistants."""
     with reports_broken_agent():
@@ -66,6 +79,7 @@ handler = build_handler(
         authenticate=local_user,
         build_agent=local_agent,
         build_actions=local_actions,
+        tool_titles=local_tool_titles,
         load_assistants=local_assistants,
         load_hooks=shipped_hooks,
         build_run_config=lambda: run_config(key, settings),

@@ -55,8 +55,8 @@ from lambda_src.http.app import create_app
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs import assistants, tool_secrets
 from lambda_src.runs.approvals import APPROVE, DENY, title_of
-from lambda_src.runs.assistants import Assistant, BuildAgent, shipped_actions, shipped_agent
-from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions
+from lambda_src.runs.assistants import Assistant, BuildAgent, shipped_actions, shipped_agent, shipped_tool_titles
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, ReadToolTitles
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.runs.mcp_servers import agents_of
 from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
@@ -201,6 +201,7 @@ class AgentChat:
         build_agent: BuildAgent = shipped_agent,
         *,
         build_actions: BuildActions = shipped_actions,
+        tool_titles: ReadToolTitles | None = None,
         real_model: RunConfig | None = None,
         load_hooks: LoadHooks = no_hooks,
         assistant: str = "",
@@ -214,9 +215,14 @@ class AgentChat:
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         first = build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
         self._tool_names = [tool.name for agent in agents_of(first) for tool in agent.tools]
-        self._tool_titles: Mapping[str, str] = getattr(first, assistants.TOOL_TITLES, {})
+        if tool_titles is None:
+            tool_titles = shipped_tool_titles if build_agent is shipped_agent else dict
+        self._tool_titles = tool_titles()
         dispatcher = AgentDispatcher(
-            lambda: self._with_recorded(build_agent()), build_run_config=lambda: run_config, build_actions=build_actions
+            lambda: self._with_recorded(build_agent()),
+            build_run_config=lambda: run_config,
+            build_actions=build_actions,
+            tool_titles=tool_titles,
         )
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store)
         served = LazyChatServer(
@@ -241,10 +247,11 @@ class AgentChat:
         if (chosen := shipped.get(assistant)) is None:
             names = ", ".join(name for name in shipped if name) or "none"
             raise SettingsError([f"There is no assistant {assistant!r} in AGENTS. Its named assistants: {names}."])
-        actions = chosen.actions
+        actions, titles = chosen.actions, chosen.tool_titles
         return cls(
             chosen.built,
             build_actions=lambda: actions,
+            tool_titles=lambda: titles,
             real_model=real_model,
             load_hooks=load_hooks,
             assistant=assistant,

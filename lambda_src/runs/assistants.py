@@ -21,9 +21,10 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
     from agents import Agent
 
 BuildAgent = Callable[[], "Agent[Any]"]
+ToolTitles = Mapping[str, str]
+"""What users read while a tool runs, by the tool's name."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it is part of URLs and keys
 TAKEN = ("attachments", "handoff", "link", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
-TOOL_TITLES = "_chat_tool_titles"  # the attribute of an agent with its tool titles
 TITLE_CHARS = 80  # of a tool's title: one line on a phone is half of it
 QUOTAS = {quota.name for quota in fields(QuotaSettings)}
 
@@ -43,7 +44,7 @@ class Assistant:
     build_agent: BuildAgent
     _: KW_ONLY
     actions: Actions = field(default_factory=Actions)
-    tool_titles: Mapping[str, str] = field(default_factory=dict)
+    tool_titles: ToolTitles = field(default_factory=dict)
     models: Sequence[str] | None = None
     model_files: Sequence[ModelFile] | None = None
     tool_choices: Sequence[str] | None = None
@@ -53,7 +54,7 @@ class Assistant:
     tokens_per_day: int | None = None
 
     def built(self) -> "Agent[Any]":
-        """The agent with its tool titles. Raises TypeError if one is for a tool that it does not have."""
+        """The agent. Raises TypeError if a tool title is for a tool that it does not have."""
         agent = self.build_agent()
         if self.tool_titles:
             known = tool_names(agent)
@@ -62,7 +63,6 @@ class Assistant:
                     f"tool_titles names {', '.join(map(repr, unknown))}, which {agent.name} does not have. "
                     f"Its tools: {', '.join(sorted(known)) or 'none'}."
                 )
-            setattr(agent, TOOL_TITLES, self.tool_titles)
         return agent
 
     def settings(self, settings: Settings) -> Settings:
@@ -133,12 +133,6 @@ def tool_names(agent: "Agent[Any]") -> set[str] | None:
     return names
 
 
-def titles_of(agent: "Agent[Any]") -> Mapping[str, str]:
-    """The tool titles of an agent that `Assistant.built` returned; none for any other."""
-    titles: Mapping[str, str] = getattr(agent, TOOL_TITLES, {})
-    return titles
-
-
 def shipped_agent() -> "Agent[Any]":
     """The agent of the unnamed assistant."""
     return shipped()[""].built()
@@ -147,3 +141,8 @@ def shipped_agent() -> "Agent[Any]":
 def shipped_actions() -> Actions:
     """The widget actions of the unnamed assistant."""
     return shipped()[""].actions
+
+
+def shipped_tool_titles() -> ToolTitles:
+    """The tool titles of the unnamed assistant."""
+    return shipped()[""].tool_titles

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.runs import mcp_servers
-from lambda_src.runs.assistants import BuildAgent
+from lambda_src.runs.assistants import BuildAgent, ToolTitles
 from lambda_src.runs.widget_actions import Actions
 
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
@@ -25,6 +25,7 @@ class Provisional:
 
 BuildRunConfig = Callable[[], "RunConfig | Provisional"]
 BuildActions = Callable[[], Actions]
+ReadToolTitles = Callable[[], ToolTitles]
 
 
 class AgentDispatcher:
@@ -36,11 +37,13 @@ class AgentDispatcher:
         *,
         build_run_config: BuildRunConfig,
         build_actions: BuildActions = Actions,
+        tool_titles: ReadToolTitles = dict,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._build_agent, self._build_run_config, self._build_actions = build_agent, build_run_config, build_actions
-        self._now = now
+        self._read_tool_titles, self._now = tool_titles, now
         self._prepared: tuple[Agent[Any], Actions] | None = None
+        self._tool_titles: ToolTitles = {}
         self._built: tuple[Agent[Any], RunConfig, Actions] | None = None
         self._good_until_s = float("inf")
         self._building = asyncio.Lock()
@@ -73,6 +76,7 @@ class AgentDispatcher:
 
     def _prepare(self) -> "tuple[Agent[Any], Actions]":
         if self._prepared is None:
+            self._tool_titles = self._read_tool_titles()
             self._prepared = (self._build_agent(), self._build_actions())
         return self._prepared
 
@@ -102,6 +106,11 @@ class AgentDispatcher:
     def actions(self) -> Actions:
         """The agent's widget actions. Raises RuntimeError before ensure_initialized()."""
         return self._ready()[2]
+
+    @property
+    def tool_titles(self) -> ToolTitles:
+        """The agent's tool titles; none before ensure_initialized()."""
+        return self._tool_titles
 
     def _ready(self) -> "tuple[Agent[Any], RunConfig, Actions]":
         if self._built is None:

@@ -36,7 +36,6 @@ from lambda_src.models.errors import FailedError, FileKind, refused_files
 from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_limits import turn_limits
 from lambda_src.runs import approvals, user_errors
-from lambda_src.runs.assistants import titles_of
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.mcp_servers import agents_of, note_tool_error
@@ -150,7 +149,7 @@ class Runs:
             thread,
             context.turn,
             output_tokens=turn_limits(self._settings, context.user).reserved_output,
-            activity=ToolActivity(self._settings.tool_activity, titles_of(prepared.agent), agent_context),
+            activity=ToolActivity(self._settings.tool_activity, self._dispatcher.tool_titles, agent_context),
         )
         is_ahead = flags.is_on("ahead")
         is_whole = is_ahead and len(newest_first) < self._settings.history_items

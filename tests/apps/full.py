@@ -18,7 +18,7 @@ from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, User
 from lambda_src.http.app import create_app
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.runs.assistants import BuildAgent
+from lambda_src.runs.assistants import BuildAgent, ToolTitles
 from lambda_src.runs.dispatcher import AgentDispatcher, BuildRunConfig
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
@@ -61,6 +61,7 @@ class FullApp:
         build_run_config: BuildRunConfig | None = None,
         agent: Agent[Any] | None = None,
         build_agent: BuildAgent | None = None,
+        tool_titles: ToolTitles | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
         **more: Any,
     ) -> FastAPI:
@@ -71,6 +72,7 @@ class FullApp:
             build_agent or (lambda: built),
             build_run_config=build_run_config or (lambda: config),
             build_actions=lambda: actions or Actions(),
+            tool_titles=lambda: tool_titles or {},
         )
         checks: dict[str, Any] = {"dictation": more.get("transcribe") is not None}
         if "screening" in more:

@@ -13,11 +13,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from lambda_src import sse
-from lambda_src.composition.app import Parts, build_app
+from lambda_src.composition.app import Parts, build_app, deployed
 from lambda_src.context import User
 from lambda_src.dev.showcase.widgets import order_card
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.runs.assistants import TAKEN, Assistant, checked, titles_of
+from lambda_src.runs.assistants import TAKEN, Assistant, checked, shipped_tool_titles
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
@@ -182,6 +182,35 @@ async def test_assistant_names_are_hidden_without_signing_in(app: FastAPI) -> No
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize(("name", "title"), [("", "At the counter"), ("sales", "Selling")])
+async def test_each_assistant_has_its_own_tool_titles(name: str, title: str) -> None:
+    @function_tool
+    def sell() -> str:
+        return "sold"
+
+    def agent() -> Agent[Any]:
+        return Agent(name="Shop", tools=[sell])
+
+    store = MemoryStore()
+    sales = Assistant(agent, tool_titles={"sell": "Selling"})
+    parts = Parts(
+        authenticate=known_by_name,
+        load_assistants=lambda: {"": Assistant(agent), "sales": sales},
+        build_agent=agent,
+        build_actions=Actions,
+        tool_titles=lambda: {"sell": "At the counter"},
+        build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+    )
+    chat = AssistantChat(build_app(Settings.from_env(ENV), store, store.ledger, parts), name=name)
+    answer = await chat("threads.create", input=message("please sell"))
+    [activity] = [item for item in items_of(answer) if item["type"] == "workflow"]
+    assert [task["title"] for task in activity["workflow"]["tasks"]] == [title]
+
+
+def test_a_deployment_has_the_titles_of_agent() -> None:
+    assert deployed(Settings.from_env(ENV)).tool_titles is shipped_tool_titles
+
+
 async def test_the_assistants_folder_is_not_loaded_for_the_default_assistant() -> None:
     def load() -> Any:
         raise AssertionError("loaded")
@@ -245,8 +274,7 @@ def desk(*, with_server: bool = False) -> Agent[Any]:
 
 def test_tool_titles_may_name_tools_of_every_agent_hosted_tools_and_handoffs() -> None:
     titles = {"look": "Looking", "web_search": "Searching the web", "transfer_to_clerk": "Asking the clerk"}
-    assert titles_of(Assistant(desk, tool_titles=titles).built()) == titles
-    assert titles_of(desk()) == {}
+    assert Assistant(desk, tool_titles=titles).built().name == "Desk"
 
 
 def test_a_title_for_an_unknown_tool_is_an_error_unless_a_server_may_have_it() -> None:

@@ -22,7 +22,6 @@ from chatkit.types import CustomSummary, CustomTask, ThreadStreamEvent, Workflow
 from pydantic import TypeAdapter
 
 from lambda_src.context import RequestContext
-from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.tool_activity import MOST_TASKS
 from lambda_src.turns.activity import PREFIX
 from tests.apps.chat import Answer, message
@@ -174,11 +173,8 @@ async def test_off_shows_nothing(full_app: FullApp) -> None:
 
 
 async def test_an_assistants_titles_are_shown_while_its_tools_run(full_app: FullApp) -> None:
-    assistant = Assistant(
-        lambda: Agent(name="Shop", tools=[lookup_order, count_socks]),
-        tool_titles={"lookup_order": "Looking up your order"},
-    )
-    answer = await answered(full_app, [LOOKUP, COUNT], SAYS, build_agent=assistant.built)
+    titles = {"lookup_order": "Looking up your order"}
+    answer = await answered(full_app, [LOOKUP, COUNT], SAYS, tool_titles=titles)
     assert [title for title, _ in tasks_of(activity(answer)[0])] == ["Looking up your order", "Count socks"]
 
 
