@@ -6,11 +6,20 @@ tests/agreements/test_infra_and_function.py checks both.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
+from lambda_src import json_settings
 from lambda_src.errors import SettingsError
+from lambda_src.json_settings import (
+    GuestQuotaSettings,
+    OperatorSettings,
+    PageSettings,
+    QuotaSettings,
+    bounds_problem,
+    suggestion,
+)
 from lambda_src.startup.flags import OPTIMIZATIONS, VARIABLE, switched_off
 
 ModelApi = Literal["responses", "chat_completions"]
@@ -24,18 +33,8 @@ MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through
 HISTORY_ITEMS = 40  # the newest items of a thread that are sent to the model
 HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
 MESSAGE_CHARS = 32_000  # of one message: some 15 pages; longer texts are files
-GUEST_TURN_TOKENS = 8_000  # of history; a message has as many characters, and an answer a quarter as many tokens
-UNANSWERED = "Nobody is available at the moment. Your request stays open, and somebody will answer here."
 MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
 MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
-
-
-def _suggestion(name: str, names: tuple[str, ...], label: Callable[[str], str]) -> str:
-    """The end of a sentence about an unknown name: the setting that was probably meant, or all settings."""
-    import difflib  # noqa: PLC0415 - only needed for an error, so not on the cold path
-
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
-    return f"did you mean {label(near[0])}" if near else f"known are {', '.join(map(label, names))}"
 
 
 # Parsers: each takes the text of a variable and returns its value, or raises ValueError with the end of a sentence
@@ -100,17 +99,9 @@ _domains = _list_of(
 )
 
 
-def _bounds_problem(number: object, least: int, most: int | None) -> str | None:
-    """The rest of a sentence about a number that is out of bounds; None if it is not."""
-    if type(number) is int and number >= least and (most is None or number <= most):
-        return None
-    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-    return f"must be a whole number {bounds}, and is {number!r}"
-
-
 def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if (problem := _bounds_problem(int(value) if value.isdecimal() else value, least, most)) is not None:
+        if (problem := bounds_problem(int(value) if value.isdecimal() else value, least, most)) is not None:
             raise ValueError(problem)
         return int(value)
 
@@ -149,167 +140,6 @@ def _model_files(value: str) -> tuple[ModelFile, ...]:
 
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"parse": parse, "doc": doc})
-
-
-def _limit(*, default: int = 0, least: int = 0, most: int | None = None) -> Any:  # noqa: ANN401 - dataclass field
-    return field(default=default, metadata={"least": least, "most": most})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageSettings:
-    """The page's looks and words: infra/stage/sections.py explains each."""
-
-    title: str | None = None  # None: the language's own, as for the greeting and the disclaimer
-    greeting: str | None = None
-    prompts: tuple[Mapping[str, str], ...] = ()  # label and prompt
-    assistants: tuple[Mapping[str, Any], ...] = ()  # name, label, and what differs from the page
-    labels: tuple[Mapping[str, str], ...] = ()  # name and label of models and tools
-    accent: str | None = None  # #rrggbb
-    logo: str | None = None  # a file in lambda_src/agent/
-    disclaimer: str | None = None
-    privacy_url: str | None = None
-    languages: tuple[str, ...] = ()  # the first is for users who read none of them; empty: all
-
-
-PROMPT = ("label", "prompt")
-_PAGE_ASSISTANT = {"name", "label", "greeting", "prompts", "models", "tool_choices"}
-
-
-def _page(value: str) -> PageSettings:
-    names = tuple(option.name for option in fields(PageSettings))
-    try:
-        given = json.loads(value)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise ValueError(f'must be a JSON object such as {{"title": "Shop help"}}, and is {value!r}')
-    for name, content in given.items():
-        if name not in names:
-            raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
-        if name not in ("prompts", "assistants", "labels", "languages") and not isinstance(content, str):
-            raise ValueError(f"is wrong: {name} must be a text, and is {content!r}")
-    pairs: dict[str, Any] = {}
-    for name, keys in (("prompts", PROMPT), ("labels", ("name", "label"))):
-        listed = given.get(name, [])
-        if not isinstance(listed, list) or not all(_has_texts(each, keys) for each in listed):
-            raise ValueError(f"is wrong: {name} must be a list of objects with {' and '.join(keys)}, and is {listed!r}")
-        pairs[name] = tuple(listed)
-    assistants = given.get("assistants", [])
-    if not isinstance(assistants, list) or not all(map(_is_page_assistant, assistants)):
-        raise ValueError(f"is wrong: assistants must be a list of objects with name and label, and is {assistants!r}")
-    logo = given.get("logo", "logo.png")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(png|jpe?g|webp|svg)", logo):
-        raise ValueError(f"is wrong: logo must be the name of a picture in lambda_src/agent/, and is {logo!r}")
-    languages = given.get("languages", [])
-    if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages):
-        raise ValueError(f'is wrong: languages must be a list such as ["en", "de"], and is {languages!r}')
-    return PageSettings(**{**given, **pairs, "assistants": tuple(assistants), "languages": tuple(languages)})
-
-
-def _has_texts(value: object, keys: Sequence[str]) -> bool:
-    if not isinstance(value, dict) or value.keys() != set(keys):
-        return False
-    return all(isinstance(text, str) and text.strip() for text in value.values())
-
-
-def _is_page_assistant(value: object) -> bool:
-    if not isinstance(value, dict) or not {"name", "label"} <= value.keys() <= _PAGE_ASSISTANT:
-        return False
-    texts = (value["name"], value["label"], value.get("greeting") or "")
-    prompts = value.get("prompts") or []
-    names = [value.get("models") or [], value.get("tool_choices") or []]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(prompts, list)
-        and all(_has_texts(prompt, PROMPT) for prompt in prompts)
-        and all(isinstance(listed, list) and all(isinstance(name, str) for name in listed) for listed in names)
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaSettings:
-    """Usage limits per user and for the stage; 0 means no limit."""
-
-    messages_per_minute: int = _limit()
-    messages_per_day: int = _limit()
-    running_turns: int = _limit()
-    tokens_per_day: int = _limit()
-    stage_tokens_per_day: int = _limit()
-    files_per_day: int = _limit()
-    file_bytes_per_day: int = _limit()
-    max_output_tokens: int = _limit()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestQuotaSettings:
-    """Limits for guests: infra/stage/sections.py explains each."""
-
-    messages_per_day: int = _limit(default=20)
-    tokens_percent: int = _limit(default=25, least=1, most=100)
-    turn_tokens: int = _limit(default=GUEST_TURN_TOKENS, least=64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorSettings:
-    """The support side: infra/stage/sections.py explains each."""
-
-    claim: str | None = None
-    value: str | None = None
-    assistants: tuple[str, ...] = ("",)
-    handoff_wait_minutes: int = _limit(default=5, least=1, most=1440)
-    unanswered_message: str = UNANSWERED
-
-
-def _operators(value: str) -> OperatorSettings:
-    names = tuple(option.name for option in fields(OperatorSettings))
-    try:
-        given = json.loads(value)
-    except ValueError:
-        given = None
-    if not isinstance(given, dict):
-        raise ValueError(f'must be a JSON object such as {{"claim": "groups", "value": "support"}}, and is {value!r}')
-    for name in given:
-        if name not in names:
-            raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
-    claim, wanted, assistants = given.get("claim"), given.get("value"), given.get("assistants", [""])
-    if (claim is None) != (wanted is None):
-        raise ValueError("needs claim and value together: which claim, with which value, makes an operator")
-    for name, text in (("claim", claim), ("value", wanted)):
-        if text is not None and not (isinstance(text, str) and text.strip()):
-            raise ValueError(f"is wrong: {name} must be a text, and is {text!r}")
-    if not isinstance(assistants, list) or not assistants or not all(isinstance(name, str) for name in assistants):
-        raise ValueError(
-            'is wrong: assistants must be a list of names, "" for the assistant without one, and is ' + repr(assistants)
-        )
-    limits = {option.name: option.metadata for option in fields(OperatorSettings) if option.metadata}
-    for name, bounds in limits.items():
-        if name in given and (problem := _bounds_problem(given[name], **bounds)) is not None:
-            raise ValueError(f"is wrong: {name} {problem}")
-    sentence = given.get("unanswered_message", UNANSWERED)
-    if not isinstance(sentence, str) or not sentence.strip():
-        raise ValueError(f"is wrong: unanswered_message must be a text, and is {sentence!r}")
-    return OperatorSettings(**{**given, "assistants": tuple(dict.fromkeys(assistants))})
-
-
-def _json_of(cls: type[QuotaSettings] | type[GuestQuotaSettings]) -> Callable[[str], object]:
-    """A parser for a JSON object with the fields of `cls`, which are whole numbers."""
-    limits = {limit.name: limit.metadata for limit in fields(cls)}
-
-    def parse(value: str) -> object:
-        try:
-            given = json.loads(value)
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
-            raise ValueError(f'must be a JSON object such as {{"messages_per_day": 20}}, and is {value!r}')
-        for name, number in given.items():
-            if name not in limits:
-                raise ValueError(f"has no {name}; {_suggestion(name, tuple(limits), str)}")
-            if (problem := _bounds_problem(number, **limits[name])) is not None:
-                raise ValueError(f"is wrong: {name} {problem}")
-        return cls(**given)
-
-    return parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,7 +191,7 @@ class Settings:
         default=(),
     )
     operators: OperatorSettings | None = _setting(  # noqa: RUF009 - it makes a dataclass field
-        _operators,
+        json_settings.operators,
         'Who answers when the assistant cannot, as JSON, such as `{"claim": "groups", "value": "support"}`; without it '
         "there is no support side: docs/how-to/operators.md.",
         default=None,
@@ -377,7 +207,7 @@ class Settings:
         default=None,
     )
     page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
-        _page,
+        json_settings.page,
         'Looks and words of the page as JSON, such as `{"title": "Shop help"}`: the options of `page` in '
         "docs/reference/configuration.md.",
         default=PageSettings(),
@@ -421,12 +251,12 @@ class Settings:
         default=None,
     )
     quotas: QuotaSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
-        _json_of(QuotaSettings),
+        json_settings.quotas(QuotaSettings),
         'Usage limits as JSON, such as `{"messages_per_day": 100}`: `quotas` in docs/reference/configuration.md.',
         default=QuotaSettings(),
     )
     guest_quotas: GuestQuotaSettings = _setting(  # noqa: RUF009 - as above
-        _json_of(GuestQuotaSettings),
+        json_settings.quotas(GuestQuotaSettings),
         'Limits for guests as JSON, such as `{"messages_per_day": 20}`: the options of `auth.guest` in '
         "docs/reference/configuration.md.",
         default=GuestQuotaSettings(),
@@ -557,7 +387,7 @@ class Settings:
             elif setting.default is MISSING:
                 faults.append(f"{label(name)} is missing: {setting.metadata['doc']}")
         faults += [
-            f"{label(name)} is not a setting; {_suggestion(name, tuple(names), label)}."
+            f"{label(name)} is not a setting; {suggestion(name, tuple(names), label)}."
             for name in env
             if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]

@@ -8,7 +8,7 @@ outside, so any other type of value makes nobody an operator.
 from collections.abc import Mapping
 from typing import Any
 
-from lambda_src.settings import OperatorSettings
+from lambda_src.json_settings import OperatorSettings
 
 ROLE = "operator"
 

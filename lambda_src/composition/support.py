@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambda_src.composition.aws import Clients
-from lambda_src.settings import OperatorSettings
+from lambda_src.json_settings import OperatorSettings
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.counters import Counters
 from lambda_src.store.inbox import Inbox

@@ -24,8 +24,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from lambda_src.json_settings import PageSettings
 from lambda_src.languages import Language, Languages, Text
-from lambda_src.settings import MAX_IMAGE_BYTES, PageSettings, Settings
+from lambda_src.settings import MAX_IMAGE_BYTES, Settings
 
 WEB = Path(__file__).parents[1] / "web"
 CHATKIT = "https://cdn.platform.openai.com"  # always the newest version: OpenAI publishes no versioned URL and no hash

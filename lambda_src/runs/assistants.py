@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from lambda_src.json_settings import QuotaSettings
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import ModelFile, QuotaSettings, Settings
+from lambda_src.settings import ModelFile, Settings
 
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent

@@ -29,10 +29,11 @@ from lambda_src.dev import local_aws
 from lambda_src.http import edge
 from lambda_src.http.app import serve
 from lambda_src.http.page import Page
+from lambda_src.json_settings import OperatorSettings, PageSettings
 from lambda_src.languages import Languages
 from lambda_src.runs import assistants
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
-from lambda_src.settings import PREFIX, OperatorSettings, PageSettings, Settings
+from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory.store import MemoryStore

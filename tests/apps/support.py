@@ -14,10 +14,11 @@ from fastapi import FastAPI
 
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
+from lambda_src.json_settings import OperatorSettings
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import OperatorSettings, Settings
+from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import TurnLedger
 from tests.apps.chat import Answer, Chat, known_by_name, message, no_pause

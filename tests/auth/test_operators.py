@@ -10,7 +10,8 @@ from lambda_src.auth import BackendToken, BearerToken, IssuerKeys
 from lambda_src.auth.jwt_claims import usable
 from lambda_src.auth.operators import OperatorRoles
 from lambda_src.errors import SettingsError
-from lambda_src.settings import OperatorSettings, Settings
+from lambda_src.json_settings import OperatorSettings
+from lambda_src.settings import Settings
 from tests.auth.test_backend_tokens import ED_JWK, token
 from tests.fakes.issuer import ISSUER, Issuer
 from tests.test_settings import ENV

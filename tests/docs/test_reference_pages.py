@@ -8,10 +8,11 @@ from typing import get_args
 from infra.stage.sections import GuestConfig, QuotaConfig
 from lambda_src.auth.guest_access import PER_ADDRESS, PER_STAGE
 from lambda_src.auth.jwt_claims import ALGORITHMS, MAX_SUBJECT_CHARS, MAX_TOKEN_CHARS
+from lambda_src.json_settings import GUEST_TURN_TOKENS
 from lambda_src.models.errors import Kind
 from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES
 from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, GUEST_RUNNING
-from lambda_src.settings import GUEST_TURN_TOKENS, MESSAGE_CHARS
+from lambda_src.settings import MESSAGE_CHARS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

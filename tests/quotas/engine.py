@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError
+from lambda_src.json_settings import GuestQuotaSettings, QuotaSettings
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS, turn_limits
 from lambda_src.quotas.turn_quota import Quotas
-from lambda_src.settings import GuestQuotaSettings, QuotaSettings, Settings
+from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters
 from lambda_src.store.ports import TurnLedger
 from tests.store.local import Local

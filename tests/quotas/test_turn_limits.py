@@ -11,8 +11,9 @@ from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
 from lambda_src.http.app import create_app
+from lambda_src.json_settings import GuestQuotaSettings, QuotaSettings
 from lambda_src.quotas.turn_limits import TurnLimits, turn_limits
-from lambda_src.settings import MESSAGE_CHARS, GuestQuotaSettings, QuotaSettings, Settings
+from lambda_src.settings import MESSAGE_CHARS, Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore

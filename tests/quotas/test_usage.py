@@ -18,10 +18,11 @@ from chatkit.types import AudioInput
 
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.errors import UnavailableError
+from lambda_src.json_settings import QuotaSettings
 from lambda_src.models.transcription import Transcript
 from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import QuotaSettings, Settings
+from lambda_src.settings import Settings
 from lambda_src.store.counters import day_of
 from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.store.dynamodb.usage import TableUsage

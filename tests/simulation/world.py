@@ -16,11 +16,12 @@ from lambda_src.auth.guest_tokens import GuestTokens
 from lambda_src.composition import access
 from lambda_src.composition.app import Parts, build_handler
 from lambda_src.context import RequestContext, User
+from lambda_src.json_settings import GuestQuotaSettings, QuotaSettings
 from lambda_src.models import providers
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.runtime.adapter import StreamingMangum
-from lambda_src.settings import GuestQuotaSettings, QuotaSettings, Settings
+from lambda_src.settings import Settings
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.simulation import model, promises

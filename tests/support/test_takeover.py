@@ -9,9 +9,10 @@ from agents import Model
 from agents.testing import ScriptedModel
 
 from lambda_src.dev.testing import calls, says
+from lambda_src.json_settings import QuotaSettings
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.sdk import ask_a_human
-from lambda_src.settings import QuotaSettings, Settings
+from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.support.desk import LEFT, OPEN_GUESTS, PER_DAY, WITHDRAWALS
 from tests.apps.chat import message

@@ -18,12 +18,13 @@ from lambda_src.auth.operators import OperatorRoles
 from lambda_src.composition.app import Parts
 from lambda_src.context import User
 from lambda_src.errors import AuthError
+from lambda_src.json_settings import OperatorSettings
 from lambda_src.models.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
 from lambda_src.models.transcription import Transcript
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import OperatorSettings, Settings
+from lambda_src.settings import Settings
 
 PAUSE_S = 0.004
 SLOW_S = 0.06
