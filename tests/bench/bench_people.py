@@ -15,7 +15,7 @@ from tests.bench import report
 from tests.web import conftest
 from tests.web.chat_page import ChatPage
 from tests.web.chatkit_cdn import with_cdn
-from tests.web.test_people import Desk, operator_of, thread_of
+from tests.web.test_people import Desk, operator_of, taken_beside_chatkit, thread_of
 
 MARK = "bench-people"
 MESSAGES = 40
@@ -57,14 +57,7 @@ def component(browser: Browser) -> list[float]:
         tab = browser.new_page()
         conftest.sign_in(tab)
         chatkit = with_cdn(tab)
-        tab.goto(url)
-        expect(chatkit.element).to_be_visible()
-        chatkit.say("hello")
-        tab.get_by_role("button", name="Talk to a person").click()
-        expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
-        thread_id = str(chatkit.element.evaluate("chat => chat.threadId"))
-        desk.do(thread_id, "take")
-        expect(tab.get_by_text("A person answers here.")).to_be_visible()
+        thread_id = taken_beside_chatkit(chatkit, url, desk)
         tab.wait_for_timeout(2 * PAUSE_S * 1000)
         seen = int(chatkit.element.get_attribute("data-updates") or 0)
         return seconds(desk, thread_id, lambda number: tab.locator(f'[data-updates="{seen + number + 1}"]').wait_for())

@@ -122,6 +122,17 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert not leaked, f"make dev logged message content: {leaked}"
 
 
+def script_errors(page: Page) -> list[str]:
+    """The growing list of the page's script errors and violations of its policy."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
+    page.on(
+        "console",
+        lambda line: errors.append(line.text) if line.type == "error" and "load resource" not in line.text else None,
+    )
+    return errors
+
+
 @contextmanager
 def make_dev(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
     """Run `make dev` with these flags; yield its URL and the lines that it printed, which are complete once it ends."""
@@ -253,12 +264,7 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.add_cookies([{"name": "session", "value": MARKERS["cookie"], "url": "http://127.0.0.1"}])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
-    page.on(
-        "console",
-        lambda line: errors.append(line.text) if line.type == "error" and "load resource" not in line.text else None,
-    )
+    errors = script_errors(page)
     yield page
     context.close()
     assert not errors, "\n".join(errors)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.web.conftest import token_of
+from tests.web.conftest import script_errors, token_of
 
 
 class OperatorPage:
@@ -72,12 +72,7 @@ def operator_tab(browser: Browser, url: str) -> Iterator[OperatorPage]:
     """The page of a new operator, in another context. A script error or a violation of its policy fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
     page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
-    page.on(
-        "console",
-        lambda line: errors.append(line.text) if line.type == "error" and "load resource" not in line.text else None,
-    )
+    errors = script_errors(page)
     sign_in_operator(page)
     try:
         yield OperatorPage(page, url)

@@ -28,13 +28,27 @@ def worded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def open_in(browser: Browser, url: str, locale: str, *, phone: bool = False) -> Page:
-    """The page in a browser that prefers `locale`. A script error or a violation of the policy fails the test."""
+    """The page in a browser that prefers `locale`."""
     size = {"width": 360, "height": 740} if phone else {"width": 1280, "height": 860}
     context = browser.new_context(locale=locale, viewport=size, reduced_motion="reduce")  # type: ignore[arg-type] # a dict
     page = context.new_page()
     page.goto(url)
     expect(page.locator("#message")).to_be_visible()
     return page
+
+
+def ask(page: Page) -> None:
+    """Send a message. Return when the answer is complete."""
+    page.locator("#message").fill("hello")
+    page.keyboard.press("Enter")
+    expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached(timeout=20_000)
+
+
+def ask_once_too_often(page: Page) -> None:
+    """Send another message, which the quota refuses."""
+    page.locator("#message").fill("again")
+    page.keyboard.press("Enter")
+    expect(page.locator(".notice.danger")).to_be_visible()
 
 
 def hidden_overflow(page: Page) -> int:
@@ -56,12 +70,8 @@ def test_the_page_is_in_the_language_of_the_browser(
     expect(page.locator(".send")).to_have_attribute("aria-label", sends)
     assert serious(page) == []
     assert hidden_overflow(page) <= 0
-    page.locator("#message").fill("hello")
-    page.keyboard.press("Enter")
-    expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached(timeout=20_000)
-    page.locator("#message").fill("again")
-    page.keyboard.press("Enter")
-    expect(page.locator(".notice.danger")).to_be_visible()
+    ask(page)
+    ask_once_too_often(page)
     assert serious(page) == []
     assert hidden_overflow(page) <= 0
     if phone:
@@ -86,12 +96,8 @@ WORDS = """() => {
 
 def test_no_text_of_the_page_is_outside_the_tables(browser: Browser, worded: str) -> None:
     page = open_in(browser, worded, CODE)
-    page.locator("#message").fill("hello")
-    page.keyboard.press("Enter")
-    expect(page.locator("article.is-assistant_message .actions button").first).to_be_attached(timeout=20_000)
-    page.locator("#message").fill("again")
-    page.keyboard.press("Enter")
-    expect(page.locator(".notice.danger")).to_be_visible()
+    ask(page)
+    ask_once_too_often(page)
     unmarked = [text for text in page.evaluate(WORDS) if MARK not in text and text != "hello"]
     assert unmarked == []
     page.context.close()

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.chat_page import ChatPage
-from tests.web.chatkit_cdn import with_cdn
+from tests.web.chatkit_cdn import ChatKit, with_cdn
 from tests.web.conftest import HOSTED, STAFFED, served_in_process, sign_in, token_of
 
 
@@ -102,18 +102,25 @@ def test_the_state_survives_a_reload(page: ChatPage, desk: Desk) -> None:
     expect(page.answer).to_have_text("Support: after the reload")
 
 
+def taken_beside_chatkit(chatkit: ChatKit, url: str, desk: Desk) -> str:
+    """Ask for a person in OpenAI's component, and let the operator take the thread. Returns its id."""
+    tab = chatkit.page
+    tab.goto(url)
+    expect(chatkit.element).to_be_visible()
+    chatkit.say("hello")
+    tab.get_by_role("button", name="Talk to a person").click()
+    expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
+    thread_id = str(chatkit.element.evaluate("chat => chat.threadId"))
+    desk.do(thread_id, "take")
+    expect(tab.get_by_text("A person answers here.")).to_be_visible()
+    return thread_id
+
+
 def test_openais_component_fetches_what_a_person_writes(tab: Page) -> None:
     sign_in(tab)
     chatkit = with_cdn(tab)
     with served_in_process(STAFFED | {"CHAT_DOMAIN_KEY": "domain_pk_test"}) as url, operator_of(url) as desk:
-        tab.goto(url)
-        expect(chatkit.element).to_be_visible()
-        chatkit.say("hello")
-        tab.get_by_role("button", name="Talk to a person").click()
-        expect(tab.get_by_text("Waiting for a person.")).to_be_visible()
-        thread_id = str(chatkit.element.evaluate("chat => chat.threadId"))
-        desk.do(thread_id, "take")
-        expect(tab.get_by_text("A person answers here.")).to_be_visible()
+        taken_beside_chatkit(chatkit, url, desk)
         before = int(chatkit.element.get_attribute("data-updates") or 0)
         expect(chatkit.element).to_have_attribute("data-updates", re.compile(rf"^({before + 1}|{before + 2})$"))
 
