@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambda_src.runs import tool_secrets
 from tests import content_markers
 from tests.agent_tests import AGENT_TESTS, TESTS, watching
 
@@ -61,6 +62,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with watching() as touched:
         item.stash[TOUCHED] = touched
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """Forget the secrets that an app of this test installed for the process: their values would be hidden in others."""
+    yield
+    tool_secrets.install(None)
 
 
 @pytest.fixture

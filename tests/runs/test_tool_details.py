@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +16,6 @@ from lambda_src.runs.tool_details import BINARY, MOST_CHARS, block, is_secret, t
 from lambda_src.runs.tool_secrets import HIDDEN, ToolSecrets
 
 PICTURE = base64.b64encode(b"\x89PNG" * 200).decode()
-
-
-@pytest.fixture(autouse=True)
-def no_secrets_installed() -> Iterator[None]:
-    tool_secrets.install(None)
-    yield
-    tool_secrets.install(None)
 
 
 class Order(BaseModel):

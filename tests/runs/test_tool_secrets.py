@@ -23,13 +23,6 @@ from tests.fakes.secret_apis import ssm_with
 PARAMETER = "/chatkit/prod/shop-api-key"
 
 
-@pytest.fixture(autouse=True)
-def no_secrets_installed() -> Iterator[None]:
-    tool_secrets.install(None)
-    yield
-    tool_secrets.install(None)
-
-
 def reading(values: Mapping[str, str]) -> ToolSecrets:
     """Return secrets that are read from `values`."""
     return ToolSecrets(lambda name: values[name], names=["shop-api-key"])
