@@ -64,7 +64,9 @@ def test_the_pages_assistants_are_valid() -> None:
 async def test_the_pages_titles_are_shown() -> None:
     assistant = checked(block("titles", of="tool-activity")["AGENTS"])[""]
     script = [[function_call("lookup_order", '{"order_id": 17}', call_id="c")], [assistant_message("It is shipped.")]]
-    chat = full_app_without_files().chat(model=ScriptedModel(script), build_agent=assistant.built)
+    chat = full_app_without_files().chat(
+        model=ScriptedModel(script), build_agent=assistant.built, tool_titles=assistant.tool_titles
+    )
     answer = await chat("threads.create", input=message("where is order 17?"))
     assert items_of(answer)[1]["workflow"]["summary"] == {"title": "Looking up your order"}
 
