@@ -1,4 +1,4 @@
-"""The how-to pages about approvals, tool titles, several assistants and MCP servers: their code runs."""
+"""The how-to pages about approvals, handoffs, tool titles, several assistants and MCP servers: their code runs."""
 
 import re
 import sys
@@ -59,6 +59,22 @@ async def test_the_pages_tool_asks_for_approval() -> None:
 def test_the_pages_assistants_are_valid() -> None:
     agents = checked(block("assistants", of="assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
+
+
+async def test_the_pages_agents_hand_over_and_back() -> None:
+    script = [
+        [function_call("transfer_to_returns", "{}", call_id="to")],
+        [assistant_message("Which order?")],
+        [function_call("transfer_to_triage", "{}", call_id="back")],  # only the second agent has this tool
+        [assistant_message("From 9 to 17.")],
+    ]
+    chat = full_app_without_files().chat(
+        model=ScriptedModel(script), agent=block("handoffs", of="agent-handoffs")["build_agent"]()
+    )
+    first = await chat("threads.create", input=message("I want to return socks"))
+    assert items_of(first)[-1]["content"][0]["text"] == "Which order?"
+    second = await chat("threads.add_user_message", thread_id=thread_of(first), input=message("When are you open?"))
+    assert items_of(second)[-1]["content"][0]["text"] == "From 9 to 17."
 
 
 async def test_the_pages_titles_are_shown() -> None:
