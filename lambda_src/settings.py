@@ -187,7 +187,7 @@ class Settings:
     )
     claims: tuple[str, ...] = _setting(
         _names,
-        "Token claims that tools may read as `context.user.claims`, such as plan,org: docs/how-to/auth.md.",
+        "Token claims that tools may read as `context.user.claims`, such as plan,org: docs/how-to/who-is-asking.md.",
         default=(),
     )
     operators: OperatorSettings | None = _setting(  # noqa: RUF009 - it makes a dataclass field

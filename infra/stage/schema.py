@@ -96,7 +96,7 @@ class StageOptions:
     )
     claims: tuple[str, ...] = option(
         list_of(matching(r"[^\s,]{1,200}", example="plan"), at_most=20),
-        "Token claims that tools may read as `context.user.claims`: docs/how-to/auth.md.",
+        "Token claims that tools may read as `context.user.claims`: docs/how-to/who-is-asking.md.",
         takes="list of names",
         default=(),
     )

@@ -31,7 +31,7 @@ READ_BYTES = 65_536
 JWT_PARTS = 3  # encrypted tokens have five, reference tokens usually one
 OPAQUE = (
     "The access token is not a signed JWT. Set auth.audience, or settings.auth_resource, to the API's identifier at "
-    "the sign-in service, so that it issues JWT access tokens for that API: docs/how-to/auth.md."
+    "the sign-in service, so that it issues JWT access tokens for that API: docs/how-to/openid-issuer.md."
 )
 
 log = logging.getLogger(__name__)

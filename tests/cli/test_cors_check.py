@@ -122,7 +122,7 @@ async def test_without_a_token_streaming_is_not_checked_and_our_own_page_needs_n
     }  # fmt: skip
     assert result.exit_code == 1
     assert "wrong     token      http" in result.stdout
-    assert "-> docs/how-to/auth.md" in result.stdout
+    assert "-> docs/reference/tokens.md" in result.stdout
 
 
 async def test_a_buffered_answer_is_detected() -> None:

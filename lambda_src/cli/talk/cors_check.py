@@ -20,7 +20,7 @@ FEWEST = 5  # deltas of which one can tell how they came
 LUMP = 4  # deltas in a piece, on average, up to which it is a stream: a busy machine reads two or three at once
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ALLOW_HERE = 'Allow it: `make dev FLAGS="--cors {}"`; without that, pages on localhost and 127.0.0.1 may use the chat'
-ALLOW = "Allow it: `cors_origins` of the stage in cdk.json, then `make deploy` (docs/how-to/auth.md)"
+ALLOW = "Allow it: `cors_origins` of the stage in cdk.json, then `make deploy` (docs/how-to/cors.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ async def _token(endpoint: Endpoint) -> Row:
     try:
         guest = await endpoint.sign_in()
     except EndpointError as refused:
-        return Row("token", "wrong", str(refused), "docs/how-to/auth.md says what a token must carry.")
+        return Row("token", "wrong", str(refused), "docs/reference/tokens.md lists what a token must contain.")
     if guest:
         return Row("token", "ok", "none given; guests are let in")
     return Row("token", "ok", "it is accepted" if given else "none given, none asked for (`make dev`)")
