@@ -154,7 +154,9 @@ class Settings:
         default="dynamodb",
     )
     database_url: str | None = _setting(
-        _text, "SQLAlchemy URL of the PostgreSQL database. Required with CHAT_STORE=postgres.", default=None
+        _text,
+        "URL of the PostgreSQL database, as postgresql://user@host/db. Required with CHAT_STORE=postgres.",
+        default=None,
     )
     retention_days: int = _setting(_whole(0), "Days after which threads are deleted; 0 keeps them forever.", default=0)
     auth_issuer: str | None = _setting(

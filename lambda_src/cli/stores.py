@@ -86,9 +86,9 @@ async def database(place: Place) -> AsyncIterator[Any]:
     """An engine on the database. SettingsError: the options name no database."""
     if place.database_url is None:
         raise SettingsError(["Name the database: --database-url (CHAT_DATABASE_URL)."])
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - DynamoDB's users have none
+    from lambda_src.store.postgres import engine_of  # noqa: PLC0415 - DynamoDB's users have no SQLAlchemy
 
-    engine = create_async_engine(place.database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    engine = engine_of(place.database_url)
     try:
         yield engine
     finally:

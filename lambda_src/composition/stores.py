@@ -86,13 +86,13 @@ def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedg
             memory = MemoryStore(retention_s=retention_s)
             return memory, memory.ledger
         case "postgres":
-            from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine  # noqa: PLC0415 - as above
+            from sqlalchemy.ext.asyncio import async_sessionmaker  # noqa: PLC0415 - as above
 
             from lambda_src.store.memory.store import MemoryStore  # noqa: PLC0415 - as above
-            from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
+            from lambda_src.store.postgres import PostgresStore, engine_of  # noqa: PLC0415 - as above
 
             assert settings.database_url is not None, "Settings refuses this store without a database"
-            sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
+            sessions = async_sessionmaker(engine_of(settings.database_url), expire_on_commit=False)
             ledger = MemoryStore().ledger if settings.table is None else build_table(settings, aws).ledger
             return PostgresStore(sessions, retention_s=retention_s, ledger=ledger), ledger
 

@@ -92,9 +92,10 @@ def test_the_memory_store_needs_no_aws() -> None:
     assert ledger is store.ledger
 
 
-def test_postgresql_without_a_table_uses_an_in_process_turn_ledger() -> None:
+@pytest.mark.parametrize("driver", ["", "+asyncpg"])
+def test_postgresql_without_a_table_uses_an_in_process_turn_ledger(driver: str) -> None:
     env = {name: value for name, value in ENV.items() if name != "CHAT_TABLE"}
-    url = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
+    url = f"postgresql{driver}://nobody@127.0.0.1:1/none"
     store, ledger = build_store(
         Settings.from_env({**env, "CHAT_STORE": "postgres", "CHAT_DATABASE_URL": url}), Clients()
     )

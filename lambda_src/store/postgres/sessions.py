@@ -1,15 +1,20 @@
-"""PostgreSQL transactions, with database errors translated to UnavailableError."""
+"""PostgreSQL engines, and transactions with database errors translated to UnavailableError."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from lambda_src.errors import UnavailableError
 
 Sessions = async_sessionmaker[AsyncSession]
+
+
+def engine_of(url: str) -> AsyncEngine:
+    """An engine on a database, whose URL may leave out the driver: postgresql://user@host/db. Connects later."""
+    return create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
 
 
 @asynccontextmanager
