@@ -16,7 +16,7 @@ from tests.apps.chat import message
 from tests.apps.full import full_app_without_files, items_of, thread_of
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```python\n# lambda_src/agent/__init__\.py\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
@@ -32,19 +32,17 @@ def page(name: str) -> str:
     return (HOW_TO / f"{name}.md").read_text(encoding="utf-8")
 
 
-def block(name: str, *, of: str) -> dict[str, Any]:
-    """Execute a block of a page and return what it defines."""
-    [text] = [text for title, text in BLOCK.findall(page(of)) if title == name]
+def agent_of(name: str, *, number: int = 0) -> dict[str, Any]:
+    """Execute the `__init__.py` of a page, or a later version of it, and return what it defines."""
+    code = BLOCK.findall(page(name))[number]
     defined: dict[str, Any] = {}
-    exec(compile(text, f"{of}.md: {name}", "exec"), defined)
+    exec(compile(code, f"{name}.md", "exec"), defined)
     return defined
 
 
 async def test_the_pages_tool_asks_for_approval() -> None:
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
-    chat = full_app_without_files().chat(
-        model=ScriptedModel(script), agent=block("approvals", of="approvals")["build_agent"]()
-    )
+    chat = full_app_without_files().chat(model=ScriptedModel(script), agent=agent_of("approvals")["build_agent"]())
     answer = await chat("threads.create", input=message("refund order 17"))
     form = items_of(answer)[-1]
     question, arguments = form["inputs"][0]["question"].split("\n")
@@ -57,7 +55,7 @@ async def test_the_pages_tool_asks_for_approval() -> None:
 
 
 def test_the_pages_assistants_are_valid() -> None:
-    agents = checked(block("assistants", of="assistants")["AGENTS"])
+    agents = checked(agent_of("assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
 
 
@@ -78,7 +76,7 @@ async def test_the_pages_agents_hand_over_and_back() -> None:
 
 
 async def test_the_pages_titles_are_shown() -> None:
-    assistant = checked(block("titles", of="tool-activity")["AGENTS"])[""]
+    assistant = checked(agent_of("tool-activity")["AGENTS"])[""]
     script = [[function_call("lookup_order", '{"order_id": 17}', call_id="c")], [assistant_message("It is shipped.")]]
     chat = full_app_without_files().chat(
         model=ScriptedModel(script), build_agent=assistant.built, tool_titles=assistant.tool_titles
@@ -93,13 +91,13 @@ def test_the_page_names_the_limits_of_titles_and_details() -> None:
 
 
 def test_the_pages_optional_server_has_its_own_timeout() -> None:
-    [server] = block("optional", of="mcp")["build_agent"]().mcp_servers
+    [server] = agent_of("mcp", number=1)["build_agent"]().mcp_servers
     assert (server.name, server.client_session_timeout_seconds) == ("warehouse", 60)
     assert getattr(server, mcp_servers.OPTIONAL)
     assert f"longer than {mcp_servers.CALL_S:.0f} seconds" in page("mcp")
 
 
 def test_the_pages_mcp_server_is_recognized() -> None:
-    servers = mcp_servers.servers_of(block("mcp", of="mcp")["build_agent"]())
+    servers = mcp_servers.servers_of(agent_of("mcp")["build_agent"]())
     assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
     assert f"within {mcp_servers.CONNECT_S:.0f} seconds" in page("mcp")

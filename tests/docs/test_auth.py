@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -26,7 +27,8 @@ MAX_LINES = 15  # per snippet: longer ones would not be read
 
 def snippets(language: str, page: str = "backend-tokens.md") -> list[str]:
     """Return a page's code blocks in one language."""
-    return re.findall(rf"```{language}\n(.*?)```", (HOW_TO / page).read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(rf"```{language}\n(.*?)```", (HOW_TO / page).read_text(encoding="utf-8"), re.DOTALL)
+    return [dedent(block) for block in blocks]
 
 
 def new_keys(folder: Path, *options: str) -> tuple[Path, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,14 +22,22 @@ from tests.e2e.make_dev import running
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "secrets.md"
-FILE = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+OPTIONS = re.compile(r"```json\n(.*?)```", re.DOTALL)
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 PATIENCE_S = 60.0  # before the test fails
 
 
 def files() -> dict[str, str]:
-    """Return the page's files by path, in order."""
+    """Return the page's Python files by path, in order."""
     return dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
+
+
+def options() -> dict[str, Any]:
+    """Return the page's options of a stage."""
+    [block] = OPTIONS.findall(PAGE.read_text(encoding="utf-8"))
+    parsed: dict[str, Any] = json.loads(block)
+    return parsed
 
 
 @contextmanager
@@ -57,16 +66,13 @@ def shop(key: str) -> Iterator[str]:
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the page's files added."""
     root = tmp_path / "project"
-    contents = files()
-    options = json.loads(contents.pop("cdk.json"))
-    stages = {"dev": {"auth": AUTH, **options}}
-    contents["cdk.json"] = json.dumps({"context": {"stage": "dev", "stages": stages}})
+    stages = {"dev": {"auth": AUTH, **options()}}
+    contents = files() | {"cdk.json": json.dumps({"context": {"stage": "dev", "stages": stages}})}
     return agent_project(root, contents)
 
 
 def test_the_pages_stage_is_valid() -> None:
-    options = json.loads(files()["cdk.json"])
-    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH, **options}}})
+    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH, **options()}}})
     assert config.secret_parameters == ("/chatkit/prod/shop-api-key",)
 
 

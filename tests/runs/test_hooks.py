@@ -37,8 +37,7 @@ from tests.apps.chat import Chat, known_by_name, message, no_pause
 from tests.apps.full import PNG, FullApp, attached, full_app_on_moto, full_app_without_files, items_of, thread_of
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-PAGES = {"message": "moderation.md", "guest": "captcha.md", "file": "scan-files.md"}  # where a block is
-BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```python\n# (lambda_src/agent/\S+)\n(.*?)```", re.DOTALL)
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 ONE_A_DAY = {"CHAT_QUOTAS": '{"messages_per_day": 1}', "CHAT_GUEST_SECRET": "/guest-secret"}
 SORRY = "Please rephrase your message."
@@ -139,7 +138,7 @@ async def test_answers_to_a_form_are_checked() -> None:
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
     page = (HOW_TO / "approvals.md").read_text(encoding="utf-8")
     defined: dict[str, Any] = {}
-    [source] = [text for name, text in BLOCK.findall(page) if name == "approvals"]
+    [(_, source)] = BLOCK.findall(page)
     sys.modules.setdefault("lambda_src.agent.model", ModuleType("lambda_src.agent.model")).MODEL = "m"  # type: ignore[attr-defined] # the user may have deleted it
     exec(compile(source, "approvals.md", "exec"), defined)
 
@@ -340,12 +339,11 @@ async def test_a_file_that_is_already_in_the_thread_is_not_scanned_again(full_ap
 # docs/how-to: moderation.md, captcha.md and scan-files.md
 
 
-def block(name: str) -> dict[str, Any]:
-    """Execute a block of its page and return what it defines."""
-    page = (HOW_TO / PAGES[name]).read_text(encoding="utf-8")
-    [text] = [text for title, text in BLOCK.findall(page) if title == name]
+def hooks_of(page: str) -> dict[str, Any]:
+    """Execute the hooks.py of a page and return what it defines."""
+    [(_, code)] = BLOCK.findall((HOW_TO / page).read_text(encoding="utf-8"))
     defined: dict[str, Any] = {}
-    exec(compile(text, f"{PAGES[name]}: {name}", "exec"), defined)
+    exec(compile(code, page, "exec"), defined)
     return defined
 
 
@@ -386,7 +384,7 @@ async def test_the_pages_moderation_checks_only_guests(monkeypatch: pytest.Monke
 
     with vendor(answer) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        chat = chat_with(lambda: checked(block("message")))
+        chat = chat_with(lambda: checked(hooks_of("moderation.md")))
         guest = chat.as_((await mint(chat)).json()["token"])
         refused = await guest("threads.create", input=message("damn"))
         assert (refused.status, refused.json["message"]) == (403, SORRY)
@@ -403,7 +401,7 @@ async def test_the_pages_captcha_admits_guests_who_solved_it() -> None:
         return {"success": "response=solved" in body}
 
     with vendor(answer) as url:
-        defined = block("guest")
+        defined = hooks_of("captcha.md")
         defined["check_guest"].__globals__["VERIFY"] = url
         chat = chat_with(lambda: checked(defined))
         assert [(await mint(chat, body)).status_code for body in (b"", b'{"captcha": "solved"}')] == [403, 200]
@@ -424,7 +422,7 @@ async def test_the_pages_file_scan_calls_clamd(full_app: FullApp, monkeypatch: p
         writer.close()
 
     server = await asyncio.start_server(clamd, "127.0.0.1", 0)
-    defined = block("file")
+    defined = hooks_of("scan-files.md")
     defined["check_file"].__globals__["PORT"] = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("CLAMD_HOST", "127.0.0.1")
     chat = full_app.chat(screening=Screening(lambda: checked(defined)))

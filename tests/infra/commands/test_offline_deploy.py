@@ -218,7 +218,7 @@ def _a_guest_is_admitted_and_answered(stage: Deployed) -> None:
 def _a_tool_uses_a_secret_set_on_the_command_line(stage: Deployed, tmp_path: Path) -> None:
     """docs/how-to/secrets.md, deployed: its agent, its options and its command. Only the shop's URL is local."""
     page = docs_secrets.files()
-    options = {name: value for name, value in json.loads(page["cdk.json"]).items() if name != "environment"}
+    options = {name: value for name, value in docs_secrets.options().items() if name != "environment"}
     with docs_secrets.shop("sk-shop") as url:
         entry = {**_with_more_memory(stage)["stages"][STAGE], **options, "environment": {"SHOP_URL": url}}
         context = {**stage.context, "stages": {STAGE: entry}}
