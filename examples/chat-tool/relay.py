@@ -1,4 +1,4 @@
-"""A Lambda function that connects a chat tool to the operators' inbox: docs/operators.md, "A chat tool".
+"""A Lambda function that connects a chat tool to the operators' inbox: docs/how-to/operators.md, "A chat tool".
 
 Subscribed to the stage's topic, it posts each request for a person to the tool's incoming webhook. Its function URL
 takes the team's answers from the tool and passes them on, with a token that it signs as your backend.
