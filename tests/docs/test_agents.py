@@ -66,9 +66,7 @@ async def test_the_pages_agents_hand_over_and_back() -> None:
         [function_call("transfer_to_triage", "{}", call_id="back")],  # only the second agent has this tool
         [assistant_message("From 9 to 17.")],
     ]
-    chat = full_app_without_files().chat(
-        model=ScriptedModel(script), agent=block("handoffs", of="agent-handoffs")["build_agent"]()
-    )
+    chat = full_app_without_files().chat(model=ScriptedModel(script), agent=agent_of("agent-handoffs")["build_agent"]())
     first = await chat("threads.create", input=message("I want to return socks"))
     assert items_of(first)[-1]["content"][0]["text"] == "Which order?"
     second = await chat("threads.add_user_message", thread_id=thread_of(first), input=message("When are you open?"))
