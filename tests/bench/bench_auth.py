@@ -60,7 +60,8 @@ async def main() -> None:
         MARK,
         [
             *["## Verifying a token", ""],
-            f"`make bench-auth` on {report.machine()}. The median CPU time of {ROUNDS:,} tokens, keys at hand.",
+            f"`make bench-auth` on {report.machine()}. The median CPU time for {ROUNDS:,} tokens, with the keys "
+            "already loaded.",
             "",
             *report.table(
                 ("signed by", "measured", "aimed at"),

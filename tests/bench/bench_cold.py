@@ -178,7 +178,11 @@ def page(starts: Measured, command: str, rounds: int) -> str:
         [
             "## Cold start",
             "",
-            f"`{command}` on {report.machine()}. Medians of {rounds} rounds in turn; seconds since exec.",
+            f"`{command}` on {report.machine()}. Medians of {rounds} interleaved rounds.",
+            "",
+            "All times are seconds since the process was started. `next` is the call with which a process asks",
+            "for its first event, the end of Lambda's INIT phase. The naive server is a small chat server with",
+            "the same libraries and nothing optimized (`tests/bench/naive`).",
             "",
             *report.table(head, medians),
             "",

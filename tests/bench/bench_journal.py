@@ -131,6 +131,10 @@ def main() -> None:
         "",
         f"`.venv/bin/python -m tests.bench.bench_journal` on {report.machine()}.",
         "",
+        "The table compares two ways to store an answer while it is being written, once a second. The journal",
+        "adds a row with the latest events. A checkpoint writes the whole text again. The journal also serves",
+        "reloads and duplicate requests.",
+        "",
     ]
     lines += report.table(head, asyncio.run(measured()))
     report.write("bench-journal", report.section("bench-journal", lines))

@@ -138,8 +138,8 @@ def main() -> None:
     table = "\n".join(f"| {name} | {value} | {most} |" for name, value, most in rows)
     part = (
         "<!-- bench-page: begin -->\n## The page\n\n"
-        f"`make bench-page` on {platform.system()} {platform.machine()}, headless Chromium. Browser and "
-        f"emulator on the same {os.cpu_count()} cores.\n\n"
+        f"`make bench-page` on {platform.system()} {platform.machine()}, in headless Chromium. The "
+        f"browser and the emulator share {os.cpu_count()} cores.\n\n"
         f"| | measured | aimed at |\n|---|---|---|\n{table}\n<!-- bench-page: end -->\n"
     )
     print(part)  # noqa: T201 - a command line

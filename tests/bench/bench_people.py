@@ -78,8 +78,10 @@ def main() -> None:
         [
             "## A person's answers",
             "",
-            f"`make bench-people` on {report.machine()}. From the operator's request to the user's open page in",
-            f"Chromium, {MESSAGES} messages at random moments.",
+            f"`make bench-people` on {report.machine()}.",
+            "",
+            "The time from an operator's request, which sends a message to a user, until the user's open page in",
+            f"Chromium shows it. {MESSAGES} messages were sent at random moments.",
             "",
             *report.table(("", "median", "p95", report.AIM), rows),
         ],

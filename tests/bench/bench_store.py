@@ -179,7 +179,8 @@ def ratio(ours: float, bare: float) -> str:
 def report(rows: list[Row], command: str) -> str:
     """The section of docs/reference/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
-    lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}. Medians; ratios within a round.", ""]
+    intro = "Each row compares a method of a store with the plain database call that does the same (medians)."
+    lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}.", "", intro, ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | {limit} |" for what, measured, limit in rows]
     return "\n".join([*lines, END]) + "\n"

@@ -158,8 +158,9 @@ def main() -> None:
         if load.streams == streams
     ]
     intro = (
-        f"`.venv/bin/python -m tests.bench.bench_streams` on {report.machine()}, {os.cpu_count()} cores for all three "
-        f"processes. {EVENTS_A_SECOND} words a second to each stream, {SECONDS:.0f} s. A lost word fails the run."
+        f"`.venv/bin/python -m tests.bench.bench_streams` on {report.machine()}, {os.cpu_count()} cores. "
+        f"The function, the emulator and the model are three processes that share them. Each stream gets "
+        f"{EVENTS_A_SECOND} words a second for {SECONDS:.0f} s. If a word is lost, the run fails."
     )
     head = ("streams", "added ms, p50", "p95", "p99", "latest", "CPU us a word", "cores", "emulator's", "peak MiB")
     tables = [*report.table(head, rows), "", *report.table(("", "measured", "aimed at"), targets)]

@@ -182,8 +182,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, nothing written")
     options = parser.parse_args()
     lines = asyncio.run(measured(1 if options.quick else 9))
-    intro = f"`.venv/bin/python -m tests.bench.bench_turn` on {report.machine()}. Medians of 9 rounds in turn."
-    text = report.section(MARK, ["## A turn", "", intro, "", *lines])
+    intro = f"`.venv/bin/python -m tests.bench.bench_turn` on {report.machine()}. Medians of 9 interleaved rounds."
+    what = "The first table compares the CPU time of this server with that of the libraries alone."
+    text = report.section(MARK, ["## A turn", "", intro, "", what, "", *lines])
     sys.stdout.write(text)
     if not options.quick:
         report.write(MARK, text)

@@ -221,7 +221,7 @@ def percentile(ordered: list[float], percent: int) -> float:
 def report(rows: list[Row], command: str) -> str:
     """The section of docs/reference/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
-    lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. Emulator and MiniStack on the same cores.", ""]
+    lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. The emulator and MiniStack share its cores.", ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {figure} | {limit} |" for what, figure, limit in rows]
     return "\n".join([*lines, END]) + "\n"

@@ -120,8 +120,8 @@ def repeat(mark: str, arguments: Sequence[str], runs: int) -> None:
         loads.append(max(0.0, (others_cpu_s() - others_s) / (time.monotonic() - began_s)))
         sections.append(report.read(mark))
     note = (
-        f"Medians of {runs} runs, the lowest and the highest in brackets. Meanwhile other processes used "
-        f"{min(loads):.1f} to {max(loads):.1f} of the machine's {os.cpu_count()} cores."
+        f"Medians of {runs} runs, with the lowest and the highest value in parentheses. During the runs, other "
+        f"processes used {min(loads):.1f} to {max(loads):.1f} of the machine's {os.cpu_count()} cores."
     )
     report.write(mark, merged(sections, note))
 
