@@ -147,10 +147,12 @@ class Settings:
     """The settings of one deployment. A field's variable is `CHAT_` and its name in capitals."""
 
     table: str | None = _setting(_text, "Name of the DynamoDB table. Required with CHAT_STORE=dynamodb.", default=None)
-    bucket: str | None = _setting(_text, "Name of the S3 bucket for attachments and large items.", default=None)
+    bucket: str | None = _setting(
+        _text, "Name of the S3 bucket for attachments and for items that are too large for the table.", default=None
+    )
     store: StoreKind = _setting(  # noqa: RUF009 - it makes a dataclass field
         _choice(*get_args(StoreKind)),
-        "dynamodb, postgres (only outside Lambda), or memory (lost when the process ends).",
+        "Where threads are stored: dynamodb, postgres (only outside Lambda), or memory (lost when the process ends).",
         default="dynamodb",
     )
     database_url: str | None = _setting(
@@ -160,30 +162,33 @@ class Settings:
     )
     retention_days: int = _setting(_whole(0), "Days after which threads are deleted; 0 keeps them forever.", default=0)
     auth_issuer: str | None = _setting(
-        _https_url, "Issuer of the bearer tokens, exactly as in their `iss`: docs/how-to/auth.md.", default=None
+        _https_url, "Issuer of the access tokens, exactly as in their `iss`: docs/how-to/auth.md.", default=None
     )
     auth_audience: str | None = _setting(
         _text, "The `aud` (for Cognito: `client_id`) that every token must have.", default=None
     )
     auth_public_keys: tuple[Mapping[str, Any], ...] | None = _setting(
-        _public_keys, "JSON list of public JWKs, if your own backend signs the tokens.", default=None
+        _public_keys,
+        "JSON list of public keys (JWKs), if your own backend signs the tokens: docs/how-to/backend-tokens.md.",
+        default=None,
     )
     auth_client_id: str | None = _setting(
         _text,
-        "OAuth client of our page (public, PKCE, no secret), for signing in at the issuer.",
+        "Client id of our page at the issuer (a public OAuth client with PKCE), so that people can sign in there.",
         default=None,
     )
     auth_resource: str | None = _setting(
         _matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", "an absolute URI without a fragment"),
-        ("Resource indicator (RFC 8707) that our page sends to the issuer; without it the page sends the audience."),
+        "Resource indicator (RFC 8707) that our page sends to the issuer. If unset, the page sends the audience "
+        "instead.",
         default=None,
     )
     auth_scope: str = _setting(_text, "OAuth scopes that our page requests, separated by spaces.", default="openid")
     auth_sign_in_url: str | None = _setting(
         _https_url,
         (
-            "Any URL on the host of the issuer's token or revocation endpoint, "
-            "if that is not the issuer's host (Cognito)."
+            "Any URL on the host of the issuer's token endpoint, if that is not the host of the issuer itself (as with "
+            "Cognito)."
         ),
         default=None,
     )
@@ -194,86 +199,89 @@ class Settings:
     )
     operators: OperatorSettings | None = _setting(  # noqa: RUF009 - it makes a dataclass field
         json_settings.operators,
-        'Who answers when the assistant cannot, as JSON, such as `{"claim": "groups", "value": "support"}`; without it '
-        "there is no support side: docs/how-to/operators.md.",
+        "Which users are operators (people who answer when the assistant cannot). JSON, such as "
+        '`{"claim": "groups", "value": "support"}`. If unset, there are no operators: docs/how-to/operators.md.',
         default=None,
     )
     events_topic: str | None = _setting(
         _matching(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]+", "the ARN of an SNS topic"),
-        "SNS topic for events about what waits for an operator: docs/how-to/operators.md.",
+        "ARN of an SNS topic, which gets an event when a thread needs an operator: docs/how-to/operators.md.",
         default=None,
     )
     domain_key: str | None = _setting(
         _text,
-        "OpenAI's domain key for the page; without it the page uses our own client: docs/reference/page.md.",
+        "OpenAI's domain key for the page. If unset, the page uses our own client: docs/reference/page.md.",
         default=None,
     )
     page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
         json_settings.page,
-        'Looks and words of the page as JSON, such as `{"title": "Shop help"}`: the options of `page` in '
-        "docs/reference/configuration.md.",
+        'Title, colors and other options of the page. JSON, such as `{"title": "Shop help"}`, with the options of '
+        "`page` "
+        "in docs/reference/configuration.md.",
         default=PageSettings(),
     )
     guest_secret: str | None = _setting(
         _text,
-        ("SSM parameter, or ARN of a secret, with the key that signs guest tokens; without it there are no guests."),
+        "Name of the SSM parameter, or ARN of the secret, with the key that signs guest tokens. If unset, there are no "
+        "guests: docs/how-to/guests.md.",
         default=None,
     )
     token_header: str = _setting(
         _matching(r"[a-z][a-z0-9-]*", "a header's name in lower case"),
-        "Header that carries the bearer token. Change it if a proxy uses Authorization for itself.",
+        "Header with the access token. Change it if a proxy uses Authorization for itself.",
         default="authorization",
     )
     origin_secrets: tuple[str, ...] | None = _setting(
         _names,
-        "ARNs of the secrets that CloudFront sends with each request; without them any client may call.",
+        "ARNs of the secrets with which CloudFront proves each request. If unset, requests need no such proof.",
         default=None,
     )
     origin_signed: bool = _setting(
         _flag,
         (
-            "true or false: only CloudFront can call the function, with signed requests. If true, the viewer's address "
-            "that it sends is trusted."
+            "true or false: whether only CloudFront can call the function, with signed requests. If true, the function "
+            "trusts the viewer's address that CloudFront sends."
         ),
         default=False,
     )
     cors_origins: tuple[str, ...] | None = _setting(
         _origins,
-        "Origins of other sites whose pages may call, and show the page in a frame: docs/how-to/embed.md.",
+        "Origins of other sites whose pages may send requests and show our page in a frame: docs/how-to/embed.md.",
         default=None,
     )
     cors_at_url: bool = _setting(
         _flag,
-        "true or false: the function URL answers CORS, so the app does not answer it a second time.",
+        "true or false: whether the function URL already answers CORS. If true, the app does not add CORS headers.",
         default=False,
     )
     tracing: Literal["xray"] | None = _setting(
         _choice("xray"),
-        "xray: send X-Ray a subsegment for each request that Lambda samples. Unset, nothing is traced.",
+        "xray: report each request that Lambda samples to X-Ray. If unset, nothing is traced: docs/how-to/tracing.md.",
         default=None,
     )
     quotas: QuotaSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
         json_settings.quotas(QuotaSettings),
-        'Usage limits as JSON, such as `{"messages_per_day": 100}`: `quotas` in docs/reference/configuration.md.',
+        'Limits on usage. JSON, such as `{"messages_per_day": 100}`, with the options of `quotas` in '
+        "docs/reference/configuration.md.",
         default=QuotaSettings(),
     )
     guest_quotas: GuestQuotaSettings = _setting(  # noqa: RUF009 - as above
         json_settings.quotas(GuestQuotaSettings),
-        'Limits for guests as JSON, such as `{"messages_per_day": 20}`: the options of `auth.guest` in '
+        'Limits for guests. JSON, such as `{"messages_per_day": 20}`, with the options of `auth.guest` in '
         "docs/reference/configuration.md.",
         default=GuestQuotaSettings(),
     )
     model_key_parameter: str | None = _setting(
         _text,
-        "SSM parameter (SecureString) with the model's API key. The parameter may be created later.",
+        "Name of the SSM parameter (SecureString) with the model's API key. You may create the parameter later.",
         default=None,
     )
     secrets: tuple[str, ...] = _setting(
-        _names, "SSM parameters (SecureString) that your tools may read: docs/how-to/secrets.md.", default=()
+        _names, "Names of SSM parameters (SecureString) that your tools may read: docs/how-to/secrets.md.", default=()
     )
     demo_model: bool = _setting(
         _flag,
-        "true or false: without a model key, the demo model answers; if false, turns are refused.",
+        "true or false: whether the demo model answers while there is no model key. If false, messages are refused.",
         default=True,
     )
     model_base_url: str | None = _setting(
@@ -281,70 +289,74 @@ class Settings:
     )
     model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
         _choice(*get_args(ModelApi)),
-        "responses or chat_completions: which of OpenAI's two APIs the model's endpoint supports.",
+        "Which of OpenAI's two APIs the model's endpoint supports: responses or chat_completions.",
         default="responses",
     )
     model_privacy: bool | None = _setting(
         _flag,
         (
-            "true or false: ask the vendor not to store requests, and send a hash of the user's id. Unset, "
-            "this applies to OpenAI only: docs/explanation/privacy.md."
+            "true or false: whether to ask the vendor not to store requests, and to send it a hash of the user's id. "
+            "If "
+            "unset, this is done for OpenAI only: docs/explanation/privacy.md."
         ),
         default=None,
     )
     models: tuple[str, ...] = _setting(
         _names,
-        "Models that users may choose, the default first. If empty, the code in agent/ chooses the model.",
+        "Models that users may choose, the default first. If unset, the code in `lambda_src/agent/` chooses the model.",
         default=(),
     )
     tool_choices: tuple[str, ...] = _setting(
-        _names, "Names of the tools that a user may select for a message: docs/how-to/tool-choices.md.", default=()
+        _names, "Tools that users may select for a message: docs/how-to/tool-choices.md.", default=()
     )
     tool_activity: ToolActivityMode = _setting(  # noqa: RUF009 - it makes a dataclass field
         _choice(*get_args(ToolActivityMode)),
-        "What users see of tool calls. names: a title per call; full: arguments and results too; off: nothing.",
+        "What users see of tool calls: names (a title for each), full (arguments and results too), or off (nothing).",
         default="names",
     )
     titles: bool = _setting(
         _flag,
         (
-            "true or false: the model writes the title of each new thread, with one extra call; if false, the "
+            "true or false: whether the model suggests the title of each new thread, with one more call. If false, the "
             "title is the first words of the thread."
         ),
         default=True,
     )
     model_files: tuple[ModelFile, ...] = _setting(
         _model_files,
-        "Kinds of files that the model accepts: image,pdf, image, pdf or none. It gets a note about any other file.",
+        "Kinds of files that the model accepts: image,pdf, image, pdf or none. For other files, it gets a note "
+        "instead.",
         default=get_args(ModelFile),
     )
     dictation_model: str | None = _setting(
         _text,
-        "Model that transcribes dictation, such as gpt-transcribe; without it, dictation is not offered.",
+        "Model that transcribes dictation, such as gpt-transcribe. If unset, dictation is not offered: "
+        "docs/how-to/dictation.md.",
         default=None,
     )
     usage: bool = _setting(
         _flag,
-        "true or false: count tokens and turns by day, assistant, model and release: docs/reference/usage.md.",
+        "true or false: whether to count tokens and turns by day, assistant, model and release: "
+        "docs/reference/usage.md.",
         default=False,
     )
     max_body_bytes: int = _setting(_whole(1), "Maximum size of a request body in bytes.", default=MAX_BODY_BYTES)
     message_chars: int = _setting(
         _whole(1),
         (
-            "Maximum characters in a message, a form's answers, an action or a client tool's result; longer "
+            "Maximum number of characters in a message, a form's answers, an action or a client tool's result. Longer "
             "ones get a 413."
         ),
         default=MESSAGE_CHARS,
     )
     history_items: int = _setting(
         _whole(1, 100),
-        "Number of newest thread items sent to the model, at most 100 (one page of the store).",
+        "How many of a thread's newest items are sent to the model, at most 100.",
         default=HISTORY_ITEMS,
     )
     history_tokens: int = _setting(
         _whole(1),
-        "Approximate number of tokens of the thread sent to the model, newest items first.",
+        "About how many tokens of a thread are sent to the model. The oldest items are left out first.",
         default=HISTORY_TOKENS,
     )
     max_file_bytes: int = _setting(
@@ -357,12 +369,12 @@ class Settings:
     )
     allowed_image_domains: tuple[str, ...] = _setting(
         _domains,
-        "Domains from which widgets in our page may load images; images from other domains become links.",
+        "Domains from which our page may load images. Images from other domains are shown as links.",
         default=(),
     )
     optimizations_off: tuple[str, ...] | None = _setting(
         _optimizations_off,
-        "Optimizations to turn off, such as prewarm, or one that an SDK update breaks: docs/explanation/speed.md.",
+        "Optimizations to turn off, for example because an SDK update breaks one: docs/explanation/speed.md.",
         default=None,
     )
 

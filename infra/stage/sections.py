@@ -57,7 +57,7 @@ class CognitoConfig:
     )
     self_sign_up: bool = option(
         flag,
-        "Whether anyone may create an account; if false, you create the accounts.",
+        "Whether anyone may create an account. If false, you create the accounts.",
         takes="true or false",
         default=False,
     )
@@ -65,21 +65,23 @@ class CognitoConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestConfig:
-    """Guests need not sign in: each gets a token from us and small quotas."""
+    """Guests can use the chat without signing in. Each gets a token from the function, and small quotas."""
 
     messages_per_day: int = option(
         whole(1, 10_000, "messages"), "Messages per guest and UTC day.", takes="1-10000", default=20
     )
     tokens_percent: int = option(
         whole(1, 100, "percent"),
-        "Percentage of `quotas.stage_tokens_per_day` that all guests together may use; 100 if only guests may call.",
+        "Percentage of `quotas.stage_tokens_per_day` that all guests together may use. It is 100 if nobody can sign "
+        "in.",
         takes="1-100",
         default=25,
     )
     turn_tokens: int = option(
         whole(64, 1_000_000, "tokens"),
-        "Size of a guest's turn: at most this many tokens of history and characters in a message, and a quarter as "
-        "many tokens in each answer.",
+        "Size of a guest's turn. A message has at most this many characters, the model sees at most this many tokens "
+        "of "
+        "the thread, and each of its answers has at most a quarter as many tokens.",
         takes="64-1000000",
         default=8_000,
     )
@@ -87,14 +89,15 @@ class GuestConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Who may call: users of an issuer, of your own backend, of a Cognito pool, or guests. You may combine them.
+    """Who may use the chat: users of an OpenID issuer, of your own backend, of a Cognito pool, or guests.
 
-    A stage without any of them is rejected, because anyone who finds the URL could spend your model key.
+    You may combine these, except `cognito` with `issuer` or `public_keys`. A stage without any of them is rejected,
+    because anyone who finds the URL could spend your model key: docs/how-to/auth.md.
     """
 
     issuer: str | None = option(
         optional(issuer),
-        "OpenID issuer of the bearer tokens, exactly as in their `iss`.",
+        "OpenID issuer of the access tokens, exactly as in their `iss`.",
         takes="https URL or null",
         default=None,
     )
@@ -106,19 +109,19 @@ class AuthConfig:
     )
     public_keys: tuple[str, ...] = option(
         list_of(public_key, at_most=10),
-        "Public JWKs of your own backend, if it signs the tokens: docs/how-to/backend-tokens.md shows how.",
+        "Public keys (JWKs) of your own backend, if it signs the tokens: docs/how-to/backend-tokens.md.",
         takes="list of JWKs",
         default=(),
     )
     client_id: str | None = option(
         optional(text),
-        "OAuth client of our page (public, PKCE, no secret), for signing in at the issuer.",
+        "Client id of our page at the issuer (a public OAuth client with PKCE), so that people can sign in there.",
         takes="text or null; with issuer",
         default=None,
     )
     sign_in_url: str | None = option(
         optional(_HTTPS),
-        "Any URL on the host of the issuer's token or revocation endpoint, if that is not the issuer's host (Cognito).",
+        "Any URL on the host of the issuer's token endpoint, if that is not the host of the issuer itself.",
         takes="https URL or null; with client_id",
         default=None,
     )
@@ -129,7 +132,10 @@ class AuthConfig:
         default=None,
     )
     guest: GuestConfig | None = option(
-        optional(object_of(GuestConfig)), "Access without signing in.", takes="object or null", default=None
+        optional(object_of(GuestConfig)),
+        "Access without signing in: docs/how-to/guests.md.",
+        takes="object or null",
+        default=None,
     )
 
 
@@ -168,7 +174,7 @@ def _violated_rules(given: Set[object]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaConfig:
-    """Usage limits; null means no limit."""
+    """Limits on usage: docs/reference/limits.md. With null, there is no limit."""
 
     messages_per_minute: int | None = option(
         optional(whole(1, 1000, "messages")), "Messages per user and minute.", takes="1-1000 or null", default=None
@@ -227,30 +233,30 @@ class PageAssistantConfig:
     """An assistant that users may choose in the page: one of several in `AGENTS` of lambda_src/agent/."""
 
     name: str = option(
-        assistant_name, 'Its key in `AGENTS`; `""` for the unnamed assistant.', takes="name or empty text"
+        assistant_name, 'Key of the assistant in `AGENTS`; `""` for the unnamed one.', takes="name or empty text"
     )
     label: str = option(words(60), "What the page calls it.", takes="text")
     greeting: str | None = option(
         optional(words(120)),
-        "Heading of a new chat with it; null for the page's own.",
+        "Heading of a new chat with this assistant. null means the page's `greeting`.",
         takes="text or null",
         default=None,
     )
     prompts: tuple[PromptConfig, ...] | None = option(
         optional(list_of(object_of(PromptConfig), at_most=MAX_PROMPTS)),
-        "Suggestions below that greeting; null for the page's own.",
+        "Suggestions below that greeting. null means the page's `prompts`.",
         takes="list of objects, at most 6, or null",
         default=None,
     )
     models: tuple[str, ...] | None = option(
         optional(list_of(text, at_most=20)),
-        "Models that users may choose; only if `AGENTS` lists `models` for this assistant.",
+        "Models that users may choose. Allowed only if `AGENTS` lists `models` for this assistant.",
         takes="list of names or null",
         default=None,
     )
     tool_choices: tuple[str, ...] | None = option(
         optional(list_of(text, at_most=50)),
-        "Tools that users may choose; only if `AGENTS` lists `tool_choices` for this assistant.",
+        "Tools that users may choose. Allowed only if `AGENTS` lists `tool_choices` for this assistant.",
         takes="list of names or null",
         default=None,
     )
@@ -258,25 +264,25 @@ class PageAssistantConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig:
-    """What users read for a model or a tool that they may choose."""
+    """What the page calls a model or a tool that users may choose."""
 
     name: str = option(words(200), "Name of a model in `models`, or of a tool in `tool_choices`.", takes="text")
-    label: str = option(words(60), "What users read instead.", takes="text")
+    label: str = option(words(60), "What the page calls it.", takes="text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
-    """The page's looks and words, in our own client and in OpenAI's component alike."""
+    """How the chat page looks and what it offers, in our own client and in OpenAI's component."""
 
     title: str | None = option(
         optional(words(60)),
-        "Name of the chat, in the page and in the browser's tab; null: Chat, in the user's language.",
+        "Name of the chat, in the page and in the browser's tab. null means \"Chat\" in the user's language.",
         takes="text or null",
         default=None,
     )
     greeting: str | None = option(
         optional(words(120)),
-        "Heading of a new chat; null: What can I help with?, in the user's language.",
+        'Heading of a new chat. null means "What can I help with?" in the user\'s language.',
         takes="text or null",
         default=None,
     )
@@ -288,25 +294,25 @@ class PageConfig:
     )
     assistants: tuple[PageAssistantConfig, ...] = option(
         list_of(object_of(PageAssistantConfig), at_most=20),
-        "Assistants that users may choose, the default first; if empty, the page is for the unnamed one.",
+        "Assistants that users may choose, the default first. If empty, the page offers only the unnamed one.",
         takes="list of objects, at most 20",
         default=(),
     )
     labels: tuple[LabelConfig, ...] = option(
         list_of(object_of(LabelConfig), at_most=50),
-        "What users read for the models and tools that they may choose, instead of their names.",
+        "What the page calls the models and tools that users may choose.",
         takes="list of objects, at most 50",
         default=(),
     )
     accent: str | None = option(
         optional(accent),
-        "Color of buttons and links; dark mode lightens it.",
+        "Color of buttons and links. In dark mode, it is lightened.",
         takes="#rrggbb or null",
         default=None,
     )
     logo: str | None = option(
         optional(picture),
-        "Name of a PNG, JPEG, WebP or SVG file in lambda_src/agent/, which is also the tab's icon.",
+        "Name of a PNG, JPEG, WebP or SVG file in `lambda_src/agent/`, which is also the tab's icon.",
         takes="file name or null",
         default=None,
     )
@@ -321,8 +327,8 @@ class PageConfig:
     )
     languages: tuple[str, ...] = option(
         list_of(language, at_most=50),
-        "Languages that the page and the server's sentences are offered in, the first for users who read none of "
-        "them; empty: all that have a table, English first.",
+        "Languages of the page and of the server's messages. Users who read none of them get the first. If empty, all "
+        "languages that have a table are offered, with English as the first: docs/how-to/languages.md.",
         takes="list of languages, such as en and de",
         default=(),
     )
@@ -330,7 +336,7 @@ class PageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """One IAM statement for the function's role: what your tools may do in AWS, in addition to what the chat needs."""
+    """An IAM statement for the function's role, which allows your tools to use AWS."""
 
     actions: tuple[str, ...] = option(
         list_of(
@@ -338,7 +344,7 @@ class PolicyConfig:
             at_least=1,
             at_most=50,
         ),
-        "Allowed actions; never those of iam or sts.",
+        "Allowed actions. Those of iam and sts are refused.",
         takes="list of actions",
     )
     resources: tuple[str, ...] = option(
@@ -350,7 +356,7 @@ class PolicyConfig:
             at_least=1,
             at_most=50,
         ),
-        'Resources that the actions apply to; "*" only if no action contains a *.',
+        'Resources that the actions apply to. `"*"` is allowed only if no action contains a *.',
         takes="list of ARNs",
     )
 
@@ -396,14 +402,15 @@ def _reaches(resource: str, service: str, begins: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorsConfig:
-    """The support side: people who answer when the assistant cannot (docs/how-to/operators.md).
+    """Operators are people who answer when the assistant cannot: docs/how-to/operators.md.
 
-    An operator's token has the `value` in the issuer's `claim`, or `"role": "operator"` if your own backend signs it.
+    If an issuer signs the token of an operator, the token must have the `value` in the `claim`. If your own backend
+    signs it, the token must have `"role": "operator"`.
     """
 
     claim: str | None = option(
         optional(matching(r"\S{1,200}", example="groups")),
-        "Claim of the issuer's tokens that makes somebody an operator; null if only your own backend names operators.",
+        "Claim of the issuer's tokens that makes a user an operator. With null, only tokens of your own backend do.",
         takes="name or null; with value",
         default=None,
     )
@@ -415,19 +422,19 @@ class OperatorsConfig:
     )
     assistants: tuple[str, ...] = option(
         list_of(matching(r"([a-z][a-z0-9-]{0,30})?", example='"sales", or ""'), at_least=1, at_most=20),
-        'Assistants at which people answer; "" is the assistant without a name.',
+        'Assistants at which operators can answer. `""` is the assistant without a name.',
         takes="list of names",
         default=("",),
     )
     handoff_wait_minutes: int = option(
         whole(1, 1440, "minutes"),
-        "Minutes that a user waits for a person before `unanswered_message` is sent and the alarm `handoffs` rings.",
+        "Minutes that a user waits for a person before `unanswered_message` is sent and the alarm `handoffs` goes off.",
         takes="1-1440",
         default=5,
     )
     unanswered_message: str = option(
         words(500),
-        "Message to a user whom nobody has answered in that time.",
+        "Message to a user whom nobody has answered by then.",
         takes="text",
         default="Nobody is available at the moment. Your request stays open, and somebody will answer here.",
     )
@@ -469,7 +476,8 @@ SET_BY_THE_STACK = frozenset(
 class DomainConfig:
     """Your own domain name, on CloudFront.
 
-    With a hosted zone we create the certificate and the DNS records; otherwise give the certificate's ARN.
+    If Route 53 hosts your zone, `make deploy` creates the certificate and the DNS records. Otherwise, create a
+    certificate and set its ARN: docs/how-to/own-domain.md.
     """
 
     name: str = option(_HOST, "Host name of the chat.", takes="host name")
@@ -481,7 +489,7 @@ class DomainConfig:
     )
     certificate_arn: str | None = option(
         optional(matching(r"arn:aws:acm:us-east-1:\d{12}:certificate/\S+", example="arn:aws:acm:us-east-1:...")),
-        "Certificate for that name, if there is no hosted zone; CloudFront requires one in us-east-1.",
+        "ARN of a certificate for that name, if there is no hosted zone. CloudFront requires it to be in us-east-1.",
         takes="ARN or null",
         default=None,
     )
@@ -489,7 +497,7 @@ class DomainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Where the function, or its Managed Instances, run in your VPC."""
+    """The part of your VPC in which the function or its Managed Instances run: docs/how-to/vpc.md."""
 
     subnets: tuple[str, ...] = option(
         list_of(_SUBNET, at_least=1, at_most=16), "Subnets with a route to the model and to AWS.", takes="list of ids"
@@ -501,20 +509,20 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedInstancesConfig:
-    """Lambda on EC2 instances that AWS runs in your account: each environment runs several turns at the same time.
+    """EC2 instances in your account that Lambda manages. Each process on them runs several turns at the same time.
 
-    The instances run in the stage's `vpc`.
+    The instances run in the stage's `vpc`, which is then required.
     """
 
     instance_types: tuple[str, ...] = option(
         list_of(matching(r"[a-z0-9-]+\.[a-z0-9]+", example="m8g.large"), at_most=10),
-        "Instance types that Lambda may start; if empty, Lambda chooses.",
+        "Instance types that Lambda may start. If empty, Lambda chooses.",
         takes="list of types",
         default=(),
     )
     concurrency: int = option(
         whole(1, 64, "turns"),
-        "Turns running at the same time in one environment; they share its event loop.",
+        "Number of turns that run at the same time in one process. They share its CPU.",
         takes="1-64",
         default=10,
     )

@@ -1,4 +1,4 @@
-"""Renders docs/reference/configuration.md from infra/stage/schema.py, where each option is described. Pure."""
+"""Renders docs/reference/configuration.md from infra/stage/schema.py and sections.py, which describe each option."""
 
 import inspect
 import json
@@ -23,6 +23,7 @@ from infra.stage.sections import (
     PromptConfig,
     QuotaConfig,
 )
+from tests.docs.page_links import linked
 
 PARTS: dict[str, type] = {
     "auth": AuthConfig,
@@ -42,12 +43,11 @@ PARTS: dict[str, type] = {
 
 HEAD = """# Configuration
 
-Generated from `infra/stage/schema.py` by `make snapshots`: edit that file instead of this page.
+This page lists the options of a stage in `cdk.json`. A stage is one deployment of the chat, for example `dev` or
+`prod`. Each stage has its own AWS resources and can be in its own account or region. `make deploy STAGE=prod` deploys
+the stacks `chatkit-prod-data` and `chatkit-prod-api`.
 
-A stage is an entry of `context.stages` in `cdk.json`; `context.stage` is the default stage. Each has its own account,
-region and names, so that two never meet: `make deploy STAGE=prod` deploys `chatkit-prod-data` and `chatkit-prod-api`.
-Every problem (missing, malformed, unknown or contradictory options) is reported in one message before anything is
-built.
+`context.stages` contains the stages, and `context.stage` is the name of the default one:
 
 ```json
 {"context": {"stage": "dev", "stages": {
@@ -57,10 +57,17 @@ built.
 }}}
 ```
 
-Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
-users and logs. In stage `prod` the demo model does not answer: without a model's key turns are refused.
+Two names of stages are special:
 
-Anything without its own option goes under `settings`: [settings.md](settings.md) lists the function's settings.
+* `dev` is disposable. If you destroy its stacks, its data is deleted. All other stages keep their table, bucket, users
+  and logs.
+* In `prod`, the demo model does not answer. Without a model key, messages are refused.
+
+If options are missing, malformed, unknown or contradictory, `make deploy` reports all of them in one message before it
+builds anything. Settings of the function that have no option of their own go into the option `settings`;
+[settings of the function](settings.md) lists them.
+
+<!-- Generated from infra/stage/schema.py and infra/stage/sections.py: edit these, then run `make snapshots`. -->
 
 ## A stage
 """
@@ -70,12 +77,12 @@ def page() -> str:
     """The whole page."""
     sections = [HEAD, *table(StageConfig)]
     for name, part in PARTS.items():
-        sections += [f"\n### `{name}`\n", f"{inspect.cleandoc(part.__doc__ or '')}\n", *table(part)]
+        sections += [f"\n### `{name}`\n", f"{linked(inspect.cleandoc(part.__doc__ or ''))}\n", *table(part)]
     return "\n".join(sections) + "\n"
 
 
 def table(cls: type) -> Iterator[str]:
-    yield "| option | takes | default | |"
+    yield "| option | takes | default | what it does |"
     yield "|---|---|---|---|"
     for name, option in options_of(cls).items():
         takes = option.metadata["takes"].replace("|", "\\|")
@@ -90,4 +97,4 @@ def _default(option: Any) -> str:
 
 
 def _sentence(doc: str) -> str:
-    return doc[0].upper() + doc[1:]
+    return linked(doc[0].upper() + doc[1:])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.page_links import linked
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -32,3 +34,17 @@ def test_the_links_of_a_page_at_the_root_resolve(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("description", "rendered"),
+    [
+        ("Days: docs/how-to/a.md.", "Days ([details](../how-to/a.md))."),
+        ("Days: docs/how-to/a.md. No hours.", "Days ([details](../how-to/a.md)). No hours."),
+        ("Days, as in docs/reference/b-c.md.", "Days, as in [b-c.md](b-c.md)."),
+        ("docs/explanation/a.md explains it.", "[a.md](../explanation/a.md) explains it."),
+        ("The docs/ folder.", "The docs/ folder."),
+    ],
+)
+def test_paths_of_pages_in_descriptions_become_links(description: str, rendered: str) -> None:
+    assert linked(description) == rendered

@@ -14,6 +14,7 @@ from infra.stage.config import StageConfig
 from lambda_src.dev.testing import AgentChat
 from lambda_src.settings import PREFIX, Settings
 from tests.bench import repeated, report
+from tests.docs.page_links import linked
 
 ROOT = Path(__file__).parents[2]
 THE_USERS = ("lambda_src/agent/", "tests/agent/")  # the user's folders: tests must not depend on their content
@@ -24,7 +25,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 def settings_table() -> str:
     """Return the table for docs/reference/settings.md. When a setting changes, replace the table there with this."""
     return "\n".join(
-        f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {setting.metadata['doc']} |"
+        f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {linked(setting.metadata['doc'])} |"
         for setting in fields(Settings)
     )
 
