@@ -99,7 +99,7 @@ async def test_ctrl_c_stops_the_answer_on_the_server_and_the_session_continues(t
         emulated(aws, f"{api.url}/endless") as function,
         talking(function.emulator.url) as (terminal, process),
     ):
-        await terminal.until("/help tells the commands")
+        await terminal.until("/help lists the commands")
         await terminal.until("> ")
         terminal.press(b"go on forever\n")
         streaming = await terminal.until("one two")

@@ -73,7 +73,7 @@ class Talk:
         """Sign in, and say where we are. EndpointError."""
         guest = await self._endpoint.sign_in()
         if self._screen.console.is_terminal:
-            who = "as a guest: when you leave, these threads are out of reach" if guest else "/help tells the commands"
+            who = "as a guest: when you leave, these threads are out of reach" if guest else "/help lists the commands"
             self._screen.note(f"{self._endpoint.url}, {who}")
 
     async def take(self, line: str) -> None:
