@@ -46,7 +46,7 @@ class AttachmentContract(ContractCase):
         await store.save_attachment(file_of(name="b.txt", thread_id="thr_1"), context=ada)
         assert await store.load_attachment("atc_1", context=ada) == file_of(name="b.txt", thread_id="thr_1")
 
-    async def test_deleting_is_quiet_and_for_its_user_only(
+    async def test_deleting_affects_only_the_users_own_attachment(
         self, store: AnyStore, ada: AnyContext, bob: AnyContext
     ) -> None:
         await store.save_attachment(file_of(), context=ada)
@@ -57,7 +57,9 @@ class AttachmentContract(ContractCase):
         with pytest.raises(NotFoundError):
             await store.load_attachment("atc_1", context=ada)
 
-    async def test_attachments_threads_and_items_of_one_id_do_not_meet(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_attachments_threads_and_items_with_the_same_id_stay_separate(
+        self, store: AnyStore, ada: AnyContext
+    ) -> None:
         await store.save_thread(thread_of("same"), context=ada)
         await store.add_thread_item("same", message_of("same", thread_id="same"), context=ada)
         await store.save_attachment(file_of("same"), context=ada)

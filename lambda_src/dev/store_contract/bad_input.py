@@ -53,7 +53,7 @@ class BadInputContract(ContractCase):
                 await store.load_thread_items("thr_1", None, 1, order, context=ada)
 
     @pytest.mark.parametrize("odd", ODD_IDS, ids=[repr(text[:12]) for text in ODD_IDS])
-    async def test_odd_ids_are_ids_like_any_other(self, store: AnyStore, ada: AnyContext, odd: str) -> None:
+    async def test_unusual_ids_work_like_any_other(self, store: AnyStore, ada: AnyContext, odd: str) -> None:
         await store.save_thread(thread_of(odd), context=ada)
         await store.add_thread_item(odd, message_of(odd, thread_id=odd), context=ada)
         await store.add_thread_item(odd, message_of("next", thread_id=odd), context=ada)
@@ -64,7 +64,7 @@ class BadInputContract(ContractCase):
         assert await store.load_attachment(odd, context=ada) == file_of(odd)
 
     @pytest.mark.parametrize("bad", IMPOSSIBLE_IDS, ids=IMPOSSIBLE)
-    async def test_an_impossible_id_is_missing_when_read(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
+    async def test_an_invalid_id_is_missing_when_read(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
         for load in (
             store.load_thread(bad, context=ada),
             store.load_item("thr_1", bad, context=ada),
@@ -78,7 +78,7 @@ class BadInputContract(ContractCase):
         assert (await store.load_thread_items(bad, None, 1, "asc", context=ada)).data == []
 
     @pytest.mark.parametrize("bad", IMPOSSIBLE_IDS, ids=IMPOSSIBLE)
-    async def test_an_impossible_id_is_refused_when_written(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
+    async def test_an_invalid_id_is_refused_when_written(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
         for write in (
             store.save_thread(thread_of(bad), context=ada),
             store.add_thread_item(bad, message_of(), context=ada),
@@ -90,12 +90,12 @@ class BadInputContract(ContractCase):
                 await write
 
     @pytest.mark.parametrize("bad", IMPOSSIBLE_IDS, ids=IMPOSSIBLE)
-    async def test_deleting_an_impossible_id_is_quiet(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
+    async def test_deleting_an_invalid_id_does_nothing(self, store: AnyStore, ada: AnyContext, bad: str) -> None:
         await store.delete_thread(bad, context=ada)
         await store.delete_thread_item("thr_1", bad, context=ada)
         await store.delete_attachment(bad, context=ada)
 
-    async def test_users_whose_ids_look_like_keys_do_not_meet(self, store: AnyStore) -> None:
+    async def test_users_whose_ids_look_like_keys_stay_separate(self, store: AnyStore) -> None:
         """`a` with thread `b#THREAD#c`, and `a#THREAD#b` with thread `c`, would share a careless key."""
         pairs = [("a", "b#THREAD#c"), ("a#THREAD#b", "c"), ("a#", "THREAD#b#THREAD#c"), ("a##", "b")]
         for user_id, thread_id in pairs:
@@ -109,7 +109,7 @@ class BadInputContract(ContractCase):
                 text=user_id, thread_id=thread_id
             )
 
-    async def test_text_that_no_utf8_can_carry_is_refused(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_text_that_cannot_be_encoded_as_utf8_is_refused(self, store: AnyStore, ada: AnyContext) -> None:
         await store.save_thread(thread_of(), context=ada)
         with pytest.raises(ValueError, match="surrogate"):
             await store.add_thread_item("thr_1", message_of(text="\ud800"), context=ada)

@@ -39,7 +39,7 @@ class ItemContract(ContractCase):
             with pytest.raises(NotFoundError):
                 await store.load_item(thread_id, item_id, context=who)
 
-    async def test_one_id_may_exist_in_two_threads(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
+    async def test_the_same_id_may_exist_in_two_threads(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
         await store.save_thread(thread_of("thr_2"), context=ada)
         await store.add_thread_item("thr_1", message_of(text="one"), context=ada)
         await store.add_thread_item("thr_2", message_of(text="two", thread_id="thr_2"), context=ada)
@@ -53,14 +53,14 @@ class ItemContract(ContractCase):
         assert await item_ids(store, "thr_1", ada) == wanted
         assert await item_ids(store, "thr_1", ada, order="desc") == wanted[::-1]
 
-    async def test_adding_the_same_item_again_is_quiet_and_keeps_its_place(
+    async def test_adding_the_same_item_again_does_nothing_and_keeps_its_place(
         self, store: AnyStore, ada: AnyContext, thread: str
     ) -> None:
         for item in (message_of("msg_1"), message_of("msg_2"), message_of("msg_1")):
             await store.add_thread_item("thr_1", item, context=ada)
         assert await item_ids(store, "thr_1", ada) == ["msg_1", "msg_2"]
 
-    async def test_adding_another_item_under_an_id_fails_and_the_first_stays(
+    async def test_adding_a_different_item_with_a_taken_id_fails_and_the_first_stays(
         self, store: AnyStore, ada: AnyContext, thread: str
     ) -> None:
         await store.add_thread_item("thr_1", message_of(text="first"), context=ada)
@@ -95,7 +95,7 @@ class ItemContract(ContractCase):
             await store.add_thread_item("thr_1", message_of("wf_1"), context=ada)
         assert await store.load_item("thr_1", "wf_1", context=ada) == unfinished
 
-    async def test_saving_replaces_in_place_whatever_its_created_at(
+    async def test_saving_replaces_an_item_in_place_whatever_its_created_at(
         self, store: AnyStore, ada: AnyContext, thread: str
     ) -> None:
         for item_id in ("msg_1", "msg_2", "msg_3"):
@@ -130,7 +130,7 @@ class ItemContract(ContractCase):
             await store.load_item("thr_1", "msg_1", context=ada)
         assert await item_ids(store, "thr_1", ada) == []
 
-    async def test_deleting_an_item_that_is_not_there_is_quiet(
+    async def test_deleting_a_missing_item_does_nothing(
         self, store: AnyStore, ada: AnyContext, thread: str, bob: AnyContext
     ) -> None:
         await store.add_thread_item("thr_1", message_of(), context=ada)
@@ -140,7 +140,7 @@ class ItemContract(ContractCase):
         assert await item_ids(store, "thr_1", ada) == ["msg_1"]
 
     @pytest.mark.parametrize("again", ["add_thread_item", "save_item"])
-    async def test_an_item_under_a_deleted_ones_id_arrives_anew(
+    async def test_an_item_with_the_id_of_a_deleted_item_counts_as_new(
         self, store: AnyStore, ada: AnyContext, thread: str, again: str
     ) -> None:
         for item_id in ("msg_1", "msg_2"):
@@ -159,7 +159,7 @@ class ItemContract(ContractCase):
         listed.content["a"].append(3)
         assert await store.load_item("thr_1", "msg_1", context=ada) == item
 
-    async def test_of_many_that_add_one_id_at_once_one_wins(
+    async def test_if_many_add_the_same_id_at_once_one_wins(
         self, store: AnyStore, ada: AnyContext, thread: str
     ) -> None:
         tries = [message_of(text=f"{number}") for number in range(8)]

@@ -60,9 +60,7 @@ class PageContract(ContractCase):
         second = await store.load_thread_items("thr_1", ids[2], 3, "asc", context=ada)
         assert [item.id for item in second.data] == ids[3:6]
 
-    async def test_after_the_last_row_comes_an_empty_page(
-        self, store: AnyStore, ada: AnyContext, ids: list[str]
-    ) -> None:
+    async def test_the_page_after_the_last_row_is_empty(self, store: AnyStore, ada: AnyContext, ids: list[str]) -> None:
         page = await store.load_thread_items("thr_1", ids[-1], 3, "asc", context=ada)
         assert (page.data, page.has_more, page.after) == ([], False, None)
         threads = await store.load_threads(limit=3, after=f"thr_{N - 1}", order="asc", context=ada)
@@ -88,7 +86,7 @@ class PageContract(ContractCase):
 
     @pytest.mark.parametrize("order", ["asc", "desc"])
     @pytest.mark.parametrize("deleted", range(N))
-    async def test_rows_deleted_between_pages_leave_the_survivors(
+    async def test_rows_deleted_between_pages_do_not_affect_the_others(
         self, store: AnyStore, ada: AnyContext, ids: list[str], order: str, deleted: int
     ) -> None:
         seen = [item.id for item in (await store.load_thread_items("thr_1", None, 3, order, context=ada)).data]
@@ -97,7 +95,7 @@ class PageContract(ContractCase):
         expected = ids if order == "asc" else ids[::-1]
         assert [item.id for item in rest.data] == [i for i in expected[3:] if i != ids[deleted]]
 
-    async def test_a_deleted_thread_still_serves_as_cursor(
+    async def test_a_deleted_thread_can_still_be_the_cursor(
         self, store: AnyStore, ada: AnyContext, ids: list[str]
     ) -> None:
         await store.delete_thread("thr_2", context=ada)
@@ -105,7 +103,7 @@ class PageContract(ContractCase):
         assert [thread.id for thread in page.data] == ["thr_3", "thr_4"]
 
     @pytest.mark.parametrize("order", ["asc", "desc"])
-    async def test_the_next_page_of_a_thread_that_was_deleted_meanwhile_shows_nothing(
+    async def test_the_next_page_of_a_thread_that_was_deleted_meanwhile_is_empty(
         self, store: AnyStore, ada: AnyContext, ids: list[str], order: str
     ) -> None:
         first = await store.load_thread_items("thr_1", None, 2, order, context=ada)
@@ -114,7 +112,7 @@ class PageContract(ContractCase):
             page = await store.load_thread_items("thr_1", first.after, 2, order, context=ada)
             assert (page.data, page.has_more, page.after) == ([], False, None)
 
-    async def test_hidden_items_count(self, store: AnyStore, ada: AnyContext, ids: list[str]) -> None:
+    async def test_hidden_items_are_items_of_a_page(self, store: AnyStore, ada: AnyContext, ids: list[str]) -> None:
         """The server hides them from the client; the store's pages hold them like any other."""
         page = await store.load_thread_items("thr_1", None, N, "desc", context=ada)
         assert len(page.data) == N

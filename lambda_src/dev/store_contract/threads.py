@@ -36,7 +36,9 @@ class ThreadContract(ContractCase):
         assert await store.load_thread(thread_id=thread.id, context=ada) == thread
 
     @pytest.mark.parametrize("created_at", TIMES.values(), ids=TIMES)
-    async def test_created_at_comes_back_as_given(self, store: AnyStore, ada: AnyContext, created_at: datetime) -> None:
+    async def test_created_at_is_loaded_as_it_was_saved(
+        self, store: AnyStore, ada: AnyContext, created_at: datetime
+    ) -> None:
         await store.save_thread(thread_of(created_at=created_at), context=ada)
         loaded = (await store.load_thread("thr_1", context=ada)).created_at
         assert (loaded, loaded.utcoffset()) == (created_at, created_at.utcoffset())
@@ -54,7 +56,7 @@ class ThreadContract(ContractCase):
         assert str(foreign.value).replace("thr_1", "thr_2") == str(missing.value)
         assert await thread_ids(store, bob) == []
 
-    async def test_two_users_may_have_threads_of_one_id(
+    async def test_two_users_may_have_threads_with_the_same_id(
         self, store: AnyStore, ada: AnyContext, bob: AnyContext
     ) -> None:
         await store.save_thread(thread_of(title="ada's"), context=ada)
@@ -128,7 +130,7 @@ class ThreadContract(ContractCase):
         await store.save_thread(thread, context=bob)
         assert await store.load_thread("thr_1", context=bob) == thread
 
-    async def test_a_deleted_thread_is_gone_with_all_that_was_in_it(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_a_deleted_thread_is_gone_with_everything_in_it(self, store: AnyStore, ada: AnyContext) -> None:
         await store.save_thread(thread_of(), context=ada)
         await store.add_thread_item("thr_1", message_of(), context=ada)
         await store.save_attachment(file_of("atc_in", thread_id="thr_1"), context=ada)
@@ -146,7 +148,9 @@ class ThreadContract(ContractCase):
         assert await item_ids(store, "thr_1", ada, order="desc") == []
         assert await store.load_attachment("atc_out", context=ada) == file_of("atc_out")
 
-    async def test_deleting_what_is_not_there_is_quiet(self, store: AnyStore, ada: AnyContext, bob: AnyContext) -> None:
+    async def test_deleting_a_missing_thread_does_nothing(
+        self, store: AnyStore, ada: AnyContext, bob: AnyContext
+    ) -> None:
         await store.delete_thread("thr_missing", context=ada)
         await store.save_thread(thread_of(), context=ada)
         await store.delete_thread("thr_1", context=bob)
@@ -205,7 +209,7 @@ class ThreadContract(ContractCase):
             await store.save_thread(thread_of(name, created_at=created_at), context=ada)
         assert await thread_ids(store, ada) == expected
 
-    async def test_saving_keeps_a_threads_place(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_saving_a_thread_keeps_its_place(self, store: AnyStore, ada: AnyContext) -> None:
         for number in range(3):
             await store.save_thread(
                 thread_of(f"thr_{number}", created_at=WHEN + timedelta(seconds=number)), context=ada

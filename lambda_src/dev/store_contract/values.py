@@ -61,7 +61,7 @@ class ValueContract(ContractCase):
         assert json.dumps(loaded.output) == json.dumps(item.output)
 
     @pytest.mark.parametrize("created_at", TIMES.values(), ids=TIMES)
-    async def test_an_items_time_comes_back_as_given(
+    async def test_the_time_of_an_item_is_loaded_as_it_was_saved(
         self, store: AnyStore, ada: AnyContext, thread: str, created_at: datetime
     ) -> None:
         await store.add_thread_item("thr_1", item_of("end_of_turn", created_at=created_at), context=ada)
