@@ -216,8 +216,7 @@ class Settings:
     page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
         json_settings.page,
         'Title, colors and other options of the page. JSON, such as `{"title": "Shop help"}`, with the options of '
-        "`page` "
-        "in docs/reference/configuration.md.",
+        "`page` in docs/reference/configuration.md.",
         default=PageSettings(),
     )
     guest_secret: str | None = _setting(
@@ -296,8 +295,7 @@ class Settings:
         _flag,
         (
             "true or false: whether to ask the vendor not to store requests, and to send it a hash of the user's id. "
-            "If "
-            "unset, this is done for OpenAI only: docs/explanation/privacy.md."
+            "If unset, this is done for OpenAI only: docs/explanation/privacy.md."
         ),
         default=None,
     )

@@ -109,7 +109,7 @@ class StageOptions:
     settings: tuple[tuple[str, str], ...] = option(
         settings,
         "Settings of the function that have no option here, in lower case and without CHAT_: "
-        "docs/reference/settings.md.",
+        "docs/reference/settings.md. Do not put secrets here.",
         takes='object, such as `{"history_items": 20}`',
         default=(),
     )
@@ -157,8 +157,7 @@ class StageOptions:
     snapstart: bool = option(
         flag,
         "Whether to start processes from a snapshot (Lambda SnapStart). Cold starts are faster, but AWS charges for "
-        "the "
-        "snapshot even when the stage is idle.",
+        "the snapshot even when the stage is idle.",
         takes="true or false",
         default=False,
     )
@@ -232,8 +231,7 @@ class StageOptions:
     bucket_versioning: bool = option(
         flag,
         "Whether overwritten and deleted objects stay in the bucket for 30 days. The files of a user who is erased "
-        "then "
-        "stay there as long.",
+        "then stay there as long.",
         takes="true or false",
         default=False,
     )
@@ -246,16 +244,14 @@ class StageOptions:
     monitoring: Literal["none", "basic", "full"] = option(
         choice("none", "basic", "full"),
         "Which alarms to create: none, those within the free tier (basic), or all of them with a dashboard and a "
-        "health "
-        "check (full): docs/reference/alarms.md.",
+        "health check (full): docs/reference/alarms.md.",
         takes="none, basic or full",
         default="basic",
     )
     alarm_email: str | None = option(
         optional(matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", example="ops@example.com")),
-        "Address that gets mail from the alarms, once you have confirmed AWS's first message. null means nobody. For a "
-        "stage "
-        "that strangers can use, `make deploy` requires this option, even if it is null.",
+        "Address that gets mail from the alarms, once you have confirmed AWS's first message. null means nobody. For "
+        "a stage that strangers can use, `make deploy` requires this option, even if it is null.",
         takes="address or null",
         default=None,
     )

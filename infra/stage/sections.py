@@ -80,8 +80,7 @@ class GuestConfig:
     turn_tokens: int = option(
         whole(64, 1_000_000, "tokens"),
         "Size of a guest's turn. A message has at most this many characters, the model sees at most this many tokens "
-        "of "
-        "the thread, and each of its answers has at most a quarter as many tokens.",
+        "of the thread, and each of its answers has at most a quarter as many tokens.",
         takes="64-1000000",
         default=8_000,
     )
