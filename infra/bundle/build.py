@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.bundle import archive, toolchain, verify, wheels
+from infra.bundle import archive, aws_services, toolchain, verify, wheels
 from infra.bundle.wheels import LAMBDA, Target
 from infra.errors import BundleError, reports_errors
 
@@ -34,7 +34,7 @@ EXECUTABLE = "bootstrap"
 PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
 RECIPE = tuple(
-    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, verify, wheels)
+    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, aws_services, verify, wheels)
 )  # the build code is an input, too
 # Lambda's limits are 50 MB and 250 MB. Ours are lower, because a cold start reads every byte.
 MAX_ZIPPED_BYTES = 40_000_000
@@ -87,9 +87,11 @@ def _build(root: Path, folder: Path, *, environ: Mapping[str, str], target: Targ
     uv = toolchain.find_uv(environ)
     python = toolchain.find_python(target.python, uv=uv)
     code = code_files(root / CODE)
-    services = wheels.services_named(path for path in code if path.suffix == ".py")
+    sources = [path for path in code if path.suffix == ".py"]
+    services = aws_services.services_named(sources)
+    operations = aws_services.operations_named(sources, services=services)
     inputs = {
-        "wheels": _digest([*RECIPE, root / "uv.lock"], str(target), python is None, sorted(services)),
+        "wheels": _digest([*RECIPE, root / "uv.lock"], str(target), python is None, sorted(services | operations)),
         "code": _digest(code, [path.relative_to(root).as_posix() for path in code]),
     }
     stamp = _read_stamp(stamp_file)
@@ -110,7 +112,8 @@ def _build(root: Path, folder: Path, *, environ: Mapping[str, str], target: Targ
         folder.mkdir(parents=True)
         wheels.install(root, to=folder, target=target, uv=uv, environ=environ)
         say(f"  {verify.verify(folder)} files match the hashes in their wheels")
-        say(f"  AWS services kept in botocore: {', '.join(wheels.trim_services(folder, keep=services)) or 'none'}")
+        kept = aws_services.trim_services(folder, keep=services, operations=operations)
+        say(f"  AWS services kept in botocore: {', '.join(kept) or 'none'}")
         if python and (complaint := wheels.compile_bytecode(folder, under=folder, python=python)):
             say(f"  warning: some library files have no bytecode:\n{complaint}")
     _replace_code(root, folder, code=code, python=python)

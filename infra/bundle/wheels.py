@@ -1,27 +1,16 @@
-"""Installs the locked wheels for one platform, trims botocore and compiles bytecode. Knows no code of ours.
+"""Installs the locked wheels for one platform and compiles bytecode. Knows no code of ours."""
 
-botocore describes every AWS service, which is half of the zip. We keep the services that code in the zip names in a
-call such as `client("sqs")` or `resource("sqs")`, without their documentation: to use a service, name it in a call.
-"""
-
-import gzip
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from infra.errors import BundleError
 
 TASK_ROOT = "/var/task"  # where Lambda unpacks the zip: tracebacks show paths that exist there
-
-_CLIENT_CALL = re.compile(r"(?:client|resource)\(\s*(?:service_name\s*=\s*)?[\"']([a-z0-9-]+)[\"']")
-_AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples, not to call them
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,62 +60,6 @@ def _run(command: list[str], *, cwd: Path, environ: Mapping[str, str]) -> None:
     )
     if done.returncode != 0:
         raise BundleError(f"the wheels cannot be installed. uv's output:\n{done.stderr.strip()}")
-
-
-def services_named(sources: Iterable[Path]) -> set[str]:
-    """The AWS services for which these Python files create a client or resource by a literal name."""
-    return {name for path in sources for name in _CLIENT_CALL.findall(path.read_text("utf-8", errors="replace"))}
-
-
-def trim_services(folder: Path, *, keep: set[str]) -> list[str]:
-    """Remove every service from botocore in `folder` that neither `keep` nor a library names; return the others."""
-    data = folder / "botocore" / "data"
-    if not data.is_dir():
-        return []
-    libraries = (path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in _AWS_SDK)
-    wanted = keep | services_named(libraries)
-    services = sorted(path.name for path in data.iterdir() if path.is_dir())
-    for service in services:
-        if service not in wanted:
-            shutil.rmtree(data / service)
-    kept = [service for service in services if service in wanted]
-    _trim_endpoints(data, {prefix for service in kept for prefix in _described(data / service)})
-    return kept
-
-
-def _described(service: Path) -> set[str]:
-    """Strip the documentation from a service's descriptions; return the names it may have in endpoints.json.
-
-    The documentation is most of a description. A process would parse and keep it just to serve help().
-    """
-    prefixes = {service.name}
-    for packed in sorted(service.glob("*/service-2.json.gz")):
-        description = _without_prose(json.loads(gzip.decompress(packed.read_bytes())))
-        prefixes.add(description["metadata"]["endpointPrefix"])
-        packed.with_suffix("").write_text(json.dumps(description, separators=(",", ":")), "utf-8")
-        packed.unlink()
-    return prefixes
-
-
-def _without_prose(part: Any) -> Any:  # noqa: ANN401 - JSON
-    """The same JSON with each `documentation` empty. botocore needs the key; a value that is no text is a member."""
-    if isinstance(part, dict):
-        return {
-            name: "" if name == "documentation" and isinstance(inner, str) else _without_prose(inner)
-            for name, inner in part.items()
-        }
-    return [_without_prose(inner) for inner in part] if isinstance(part, list) else part
-
-
-def _trim_endpoints(data: Path, prefixes: set[str]) -> None:
-    """Keep only these services in endpoints.json: a process's first client parses all of it, 20 ms and 6 MB."""
-    file = data / "endpoints.json"
-    if not file.is_file():
-        return
-    endpoints = json.loads(file.read_text("utf-8"))
-    for partition in endpoints["partitions"]:
-        partition["services"] = {name: entry for name, entry in partition["services"].items() if name in prefixes}
-    file.write_text(json.dumps(endpoints, separators=(",", ":")), "utf-8")
 
 
 def compile_bytecode(folder: Path, *, under: Path, python: str) -> str:

@@ -77,7 +77,7 @@ def contestants(built: Path, folder: Path) -> list[Contestant]:
             compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(naive)]
             subprocess.run(compiling, check=True)
     ours = ("sh", "lambda_src/bootstrap", sys.executable, "bootstrap.py")
-    full_data = str(Path(botocore.__file__).parent / "data")  # infra/bundle/wheels.py trims it in the zip
+    full_data = str(Path(botocore.__file__).parent / "data")  # infra/bundle/aws_services.py trims it in the zip
     naive_of = {
         place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}", "AWS_DATA_PATH": full_data}
         for place in (built, bare)

@@ -180,6 +180,20 @@ def test_an_aws_service_named_by_new_code_is_in_the_next_zip(build: Build, proje
     assert {name for name in _names(build()) if "botocore" in name} == {"botocore/data/sqs/x.json"}
 
 
+def test_an_aws_operation_named_by_new_code_installs_the_wheels_again(
+    build: Build, project: Path, uv_log: Path
+) -> None:
+    (project / "lambda_src" / "tool.py").write_text('queue = client("sqs")\n', encoding="utf-8")
+    build()
+    uv_log.unlink()
+    (project / "lambda_src" / "tool.py").write_text('queue = client("sqs")\nqueue.send_messages()\n', encoding="utf-8")
+    build()
+    assert not uv_log.exists()
+    (project / "lambda_src" / "tool.py").write_text('queue = client("sqs")\nqueue.send_message()\n', encoding="utf-8")
+    build()
+    assert " install " in uv_log.read_text(encoding="utf-8")
+
+
 def test_a_modified_zip_is_not_reused(build: Build) -> None:
     build().zip.write_bytes(b"other")
     assert not build().reused

@@ -1,4 +1,4 @@
-"""infra/bundle/wheels.py: trims botocore to the AWS services that the code uses."""
+"""infra/bundle/aws_services.py: trims botocore to the AWS services and operations that the code uses."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
-from infra.bundle.wheels import services_named, trim_services
+from infra.bundle.aws_services import operations_named, services_named, trim_services
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_services_named_by_our_code_or_a_library_stay_but_boto3s_examples_do_not
     (tmp_path / "boto3").mkdir()
     (tmp_path / "boto3" / "session.py").write_text('client("ec2")', encoding="utf-8")
     (tmp_path / "library.py").write_text('boto3.client("sqs")', encoding="utf-8")
-    assert trim_services(tmp_path, keep={"dynamodb"}) == ["dynamodb", "sqs"]
+    assert trim_services(tmp_path, keep={"dynamodb"}, operations=set()) == ["dynamodb", "sqs"]
     assert {path.name for path in (tmp_path / "botocore" / "data").iterdir()} == {"dynamodb", "sqs", "endpoints.json"}
 
 
@@ -53,7 +53,7 @@ def test_the_endpoints_of_other_services_are_removed_too(tmp_path: Path) -> None
     services: dict[str, object] = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
     partitions = [{"partition": "aws", "services": services}, {"partition": "aws-cn", "services": {"ec2": {}}}]
     (data / "endpoints.json").write_text(json.dumps({"version": 3, "partitions": partitions}), encoding="utf-8")
-    trim_services(tmp_path, keep={"s3", "cloudwatch"})
+    trim_services(tmp_path, keep={"s3", "cloudwatch"}, operations=set())
     remaining = json.loads((data / "endpoints.json").read_text(encoding="utf-8"))
     assert remaining["version"] == 3
     assert [set(partition["services"]) for partition in remaining["partitions"]] == [
@@ -62,19 +62,30 @@ def test_the_endpoints_of_other_services_are_removed_too(tmp_path: Path) -> None
     ]
 
 
-def test_service_descriptions_lose_only_their_documentation(tmp_path: Path) -> None:
+def botocore_with(tmp_path: Path, *services: str) -> Path:
+    """A folder with the installed botocore's data of these services, but none of its code."""
     original = Path(botocore.__file__).parent / "data"
-    for service in ("s3", "ssm"):
+    for service in services:
         shutil.copytree(original / service, tmp_path / "botocore" / "data" / service)
     for file in original.glob("*.json"):
         shutil.copy(file, tmp_path / "botocore" / "data")
-    trim_services(tmp_path, keep={"s3", "ssm"})
-    weight = sum(path.stat().st_size for path in (tmp_path / "botocore" / "data").rglob("service-2.json"))
-    assert 100_000 < weight < 900_000  # 2.4 MB with documentation
-    plain, trimmed = botocore.session.Session(), botocore.session.Session()
-    trimmed.register_component(
-        "data_loader", Loader([str(tmp_path / "botocore" / "data")], include_default_search_paths=False)
-    )
+    return tmp_path
+
+
+def session_on(folder: Path) -> botocore.session.Session:
+    """A session that reads the data in this folder."""
+    session = botocore.session.Session()
+    loader = Loader([str(folder / "botocore" / "data")], include_default_search_paths=False)
+    session.register_component("data_loader", loader)
+    return session
+
+
+def test_service_descriptions_lose_only_their_documentation_and_unused_operations(tmp_path: Path) -> None:
+    folder = botocore_with(tmp_path, "s3", "ssm")
+    trim_services(folder, keep={"s3", "ssm"}, operations={"get_object", "GetParameter"})
+    weight = sum(path.stat().st_size for path in (folder / "botocore" / "data").rglob("service-2.json"))
+    assert weight < 30_000  # 2.4 MB with documentation and all operations
+    plain, trimmed = botocore.session.Session(), session_on(folder)
     for region in ("eu-central-1", "us-gov-west-1", "cn-north-1"):
         for service, call, parameters in (
             ("s3", "get_object", {"Bucket": "files", "Key": "a b"}),
@@ -87,7 +98,7 @@ def test_service_descriptions_lose_only_their_documentation(tmp_path: Path) -> N
 def _sent_request(
     session: botocore.session.Session, service: str, region: str, call: str, parameters: Any
 ) -> tuple[Any, ...]:
-    """The request that a client would send, the class of the error in its response, and the client's operations."""
+    """The request that a client would send, and the class of the error in its response."""
     client: Any = session.create_client(service, region_name=region, aws_access_key_id="a", aws_secret_access_key="b")
     sent: list[AWSRequest] = []
 
@@ -98,8 +109,54 @@ def _sent_request(
     client.meta.events.register("before-send.*.*", answer)
     with pytest.raises(ClientError) as refused:
         getattr(client, call)(**parameters)
-    shapes = client.meta.service_model
-    return sent[0].method, sent[0].url, sent[0].body, refused.type.__name__, sorted(shapes.operation_names)
+    return sent[0].method, sent[0].url, sent[0].body, refused.type.__name__
+
+
+def operations_kept(folder: Path, service: str) -> set[str]:
+    return set(session_on(folder).get_service_model(service).operation_names)
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("client.list_queues()", {"ListQueues"}),
+        ('client.get_paginator("list_queues")', {"ListQueues"}),
+        ('client._make_api_call("SendMessage", {})', {"SendMessage"}),
+        ("client.list_queue()", set()),
+        ("", set()),
+    ],
+)
+def test_an_operation_stays_if_code_or_a_library_names_it(source: str, kept: set[str], tmp_path: Path) -> None:
+    code, folder = tmp_path / "tool.py", botocore_with(tmp_path / "zip", "sqs")
+    code.write_text(source, encoding="utf-8")
+    (folder / "library.py").write_text("queue.send_message_batch()", encoding="utf-8")
+    trim_services(folder, keep={"sqs"}, operations=operations_named([code], services=["sqs"]))
+    assert operations_kept(folder, "sqs") == kept | {"SendMessageBatch"}
+
+
+def test_the_operation_of_a_waiter_that_code_names_stays(tmp_path: Path) -> None:
+    code, folder = tmp_path / "tool.py", botocore_with(tmp_path / "zip", "dynamodb")
+    code.write_text('client.get_waiter("table_exists").wait(TableName="t")', encoding="utf-8")
+    trim_services(folder, keep={"dynamodb"}, operations=operations_named([code], services=["dynamodb"]))
+    assert operations_kept(folder, "dynamodb") == {"DescribeTable", "DescribeEndpoints"}  # botocore calls the latter
+
+
+def test_an_error_that_code_catches_can_be_caught_without_its_operation(tmp_path: Path) -> None:
+    code, folder = tmp_path / "tool.py", botocore_with(tmp_path / "zip", "ssm")
+    code.write_text("client.get_parameter()\nclient.exceptions.ParameterAlreadyExists", encoding="utf-8")
+    trim_services(folder, keep={"ssm"}, operations=operations_named([code], services=["ssm"]))
+    client: Any = session_on(folder).create_client("ssm", region_name="eu-central-1")
+    assert issubclass(client.exceptions.ParameterAlreadyExists, ClientError)
+
+
+def test_the_operations_behind_boto3s_resources_stay(tmp_path: Path) -> None:
+    folder = botocore_with(tmp_path, "sqs")
+    resources = folder / "boto3" / "data" / "sqs" / "2012-11-05"
+    resources.mkdir(parents=True)
+    queue = {"resources": {"Queue": {"actions": {"Purge": {"request": {"operation": "PurgeQueue"}}}}}}
+    (resources / "resources-1.json").write_text(json.dumps(queue), encoding="utf-8")
+    trim_services(folder, keep={"sqs"}, operations=set())
+    assert operations_kept(folder, "sqs") == {"PurgeQueue"}
 
 
 class Raw(io.BytesIO):
@@ -110,4 +167,4 @@ class Raw(io.BytesIO):
 
 
 def test_a_bundle_without_boto3_has_nothing_to_trim(tmp_path: Path) -> None:
-    assert trim_services(tmp_path, keep={"s3"}) == []
+    assert trim_services(tmp_path, keep={"s3"}, operations=set()) == []
