@@ -36,7 +36,8 @@ class HttpCycle:
         self._prelude = b""
         self._no_body = scope["method"] == "HEAD"
         self._heartbeat_s = heartbeat_s
-        self._heart: asyncio.TimerHandle | None = None
+        self._heart: asyncio.TimerHandle | None = None  # runs while this is an open stream of events
+        self._silent_since_s: float | None = None  # the loop's time; None in the middle of a line
 
     async def run(self, app: App) -> None:
         """Returns when the app does, whether its answer is complete or not. Raises what the app raises."""
@@ -94,16 +95,30 @@ class HttpCycle:
         await sending
 
     def _beat(self, body: bytes, *, last: bool) -> None:
-        """Set the next heartbeat, when this is a stream of events and what was sent last ends a line."""
+        """Note that `body` was sent, and keep the timer of heartbeats running until the last byte.
+
+        The timer is not set anew for each event, but when it fires before the stream was silent for long enough.
+        """
         if not self._heartbeat_s:
             return
-        if self._heart is not None:
-            self._heart.cancel()
-            self._heart = None
-        if not last and body.endswith(b"\n"):
-            self._heart = asyncio.get_running_loop().call_later(self._heartbeat_s, self._send_heartbeat)
+        if last:
+            if self._heart is not None:
+                self._heart.cancel()
+        elif body:
+            loop = asyncio.get_running_loop()
+            self._silent_since_s = loop.time() if body.endswith(b"\n") else None
+            if self._heart is None:
+                self._heart = loop.call_later(self._heartbeat_s, self._send_heartbeat)
 
     def _send_heartbeat(self) -> None:
-        if self._reply.stage is not Stage.DONE:  # else the app was given up, and may never return
+        """Send a heartbeat if nothing was sent for long enough, and set the timer again."""
+        self._heart = None
+        if self._reply.stage is Stage.DONE:  # the app was given up, and may never return
+            return
+        loop = asyncio.get_running_loop()
+        waited_s = 0.0 if self._silent_since_s is None else loop.time() - self._silent_since_s
+        if waited_s >= self._heartbeat_s:
             self._reply.write_if_idle(HEARTBEAT)
             self._beat(HEARTBEAT, last=False)
+        else:
+            self._heart = loop.call_later(self._heartbeat_s - waited_s, self._send_heartbeat)

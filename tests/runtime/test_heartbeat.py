@@ -1,6 +1,7 @@
 """lambda_src/runtime/cycle.py: heartbeats are comments sent on a silent event stream, and stop with its response."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,57 @@ async def test_a_silent_event_stream_gets_comments_as_heartbeats() -> None:
     assert written == [b": ka\n", b": ka\n"]
 
 
+async def test_the_silence_counts_from_the_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, writes = recorded()
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now_s)
+    heartbeats: list[int] = []
+
+    async def passed(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+        heartbeats.append(sum(b": ka" in data for data in writes))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", b"text/event-stream")))
+        await send(body(b"data: 1\n\n", more=True))
+        await passed(10)
+        await send(body(b"data: 2\n\n", more=True))
+        await passed(10)
+        await passed(5)
+        await passed(10)
+        await passed(5)
+        await send(body())
+
+    await HttpCycle({"method": "GET"}, b"", reply, heartbeat_s=15).run(app)
+    assert heartbeats == [0, 0, 1, 1, 2]
+
+
+async def test_a_busy_stream_sets_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, _ = recorded()
+    loop = asyncio.get_running_loop()
+    set_timers: list[float] = []
+    call_later = loop.call_later
+
+    def counted(delay: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        set_timers.append(delay)
+        return call_later(delay, *args, **options)
+
+    monkeypatch.setattr(loop, "call_later", counted)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", b"text/event-stream")))
+        for _ in range(50):
+            await send(body(b"data: 1\n\n", more=True))
+        await send(body())
+
+    await HttpCycle({"method": "GET"}, b"", reply, heartbeat_s=15).run(app)
+    assert set_timers == [15]
+
+
 async def test_an_abandoned_response_gets_no_more_heartbeats() -> None:
     """Its app may never return, and a timer would then fire every 15 s for the life of the process."""
     reply, writes = recorded()
@@ -48,9 +100,11 @@ async def test_an_abandoned_response_gets_no_more_heartbeats() -> None:
     cycle = HttpCycle({"method": "GET"}, b"", reply, heartbeat_s=3600)
     running = asyncio.create_task(cycle.run(app))
     await started.wait()
-    reply.stage, heart = Stage.DONE, cycle._heart
+    assert cycle._heart is not None
+    cycle._heart.cancel()
+    reply.stage = Stage.DONE
     cycle._send_heartbeat()  # as the event loop would in an hour
-    assert (cycle._heart, len(writes)) == (heart, 1), "the timer must not be set again"
+    assert (cycle._heart, len(writes)) == (None, 1), "the timer must not be set again"
     released.set()
     await running
 
