@@ -420,6 +420,9 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> None:
         """Do nothing: turns/ stores the partial answer, in the same way for stop, deadline, crash and a newer turn."""
 
+    def _update_pending_items(self, pending_items: dict[str, ThreadItem], event: ThreadItemUpdatedEvent) -> None:
+        """Do nothing: upstream adds each word to the copy of the message that it hands to handle_stream_cancelled."""
+
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:

@@ -2,18 +2,21 @@
 
 import inspect
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from chatkit.server import ChatKitServer, StreamingResult
 from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageContentPartAdded,
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
     StreamingReq,
     ThreadCreatedEvent,
     ThreadItem,
+    ThreadItemAddedEvent,
     ThreadItemDoneEvent,
     ThreadItemUpdatedEvent,
     ThreadMetadata,
@@ -21,6 +24,7 @@ from chatkit.types import (
     ThreadsCreateReq,
     ThreadStreamEvent,
     UserMessageInput,
+    UserMessageItem,
 )
 from pydantic import BaseModel, TypeAdapter
 
@@ -42,6 +46,7 @@ HELP = "chatkit.server has changed: compare its method with lambda_src/chat/serv
         ("_process_events", ["self", "thread", "context", "stream"], inspect.isasyncgenfunction),
         ("_build_user_message_item", ["self", "input", "thread", "context"], inspect.iscoroutinefunction),
         ("_serialize", ["self", "obj"], inspect.isfunction),
+        ("_update_pending_items", ["self", "pending_items", "event"], inspect.isfunction),
     ],
 )
 def test_a_private_method_of_chatkit_has_the_expected_signature(name: str, parameters: list[str], kind: Any) -> None:
@@ -135,6 +140,33 @@ async def test_a_message_with_a_preloaded_thread_produces_the_same_events_as_cha
             events = [event async for event in server._process_streaming_impl(request, ANN)]
         shapes.append([event.type for event in events])
     assert shapes[0] == shapes[1], HELP
+
+
+async def test_the_words_of_an_answer_are_not_collected_a_second_time() -> None:
+    """Upstream adds them to a part of the message, for a partial answer that turns/ stores in another way."""
+    part = AssistantMessageContent(text="")
+    added = AssistantMessageContentPartAdded(content_index=0, content=part)
+    item = AssistantMessageItem(id="msg_1", thread_id="thr_1", created_at=datetime(2026, 1, 1), content=[])
+
+    async def stream() -> AsyncGenerator[ThreadStreamEvent]:
+        yield ThreadItemAddedEvent(item=item)
+        yield ThreadItemUpdatedEvent(item_id=item.id, update=added)
+        yield DELTA
+
+    thread = ThreadMetadata(id="thr_1", created_at=datetime(2026, 1, 1))
+    for server, text in ((server_with(MemoryStore()), ""), (Upstream(MemoryStore()), "\u2028 <é>\x00")):
+        part.text = ""
+        assert [event.type async for event in server._process_events(thread, ANN, stream)].count(DELTA.type) == 2
+        assert part.text == text, HELP
+
+
+class Upstream(ChatKitServer[RequestContext]):
+    """ChatKit's own server."""
+
+    def respond(
+        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        raise NotImplementedError
 
 
 def create() -> ThreadsCreateReq:
