@@ -2,6 +2,10 @@
 
 import os
 
-from lambda_src.composition.app import lambda_handler
+from lambda_src.startup import lazy_packages
+
+lazy_packages.install()  # first: the next import loads PyJWT, which loads more than tokens need
+
+from lambda_src.composition.app import lambda_handler  # noqa: E402 - see above
 
 handler = lambda_handler(os.environ)

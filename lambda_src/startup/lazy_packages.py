@@ -1,19 +1,20 @@
-"""Lazy imports: packages that only re-export names import a submodule when somebody asks for one of its names.
+"""Lazy imports: packages that only re-export names import a submodule when one of its names is used.
 
-`import openai` and `import agents` run hundreds of modules, most of them for names that a chat never uses: a third of a
-cold start. Built on importlib's public hooks; no library is patched. What can be imported, and what it is, stays the
-same; docs/explanation/speed.md says what it saves.
+`import openai`, `import agents` and `import jwt` run hundreds of modules, most of them for names that a chat never
+uses: a third of a cold start. Built on importlib's public hooks; no library is patched. What can be imported, and what
+it is, stays the same; docs/explanation/speed.md says what it saves.
 
 Two kinds of package:
 
 * RE_EXPORTING: the body is nothing but `from .module import Name`. Each name is imported when it is asked for.
-* DEFERRED: the package's modules import each other in circles, so their order matters. The whole body runs, in its own
-  order, when anything of the package is used but the few modules that the Agents SDK imports from it.
+* DEFERRED: the package's modules import each other in circles, so their order matters, or the body does more. The whole
+  body runs, in its own order, when anything of the package is used except the listed modules.
 """
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -22,6 +23,9 @@ from types import CodeType, ModuleType
 
 RE_EXPORTING = frozenset(
     {
+        "jwt",  # its client for key sets is not used
+        "openai.lib",
+        "openai.lib._parsing",
         "openai.types",
         "openai.types.beta",
         "openai.types.chat",
@@ -29,10 +33,14 @@ RE_EXPORTING = frozenset(
         "openai.types.realtime",
         "openai.types.responses",
         "openai.types.shared",
+        "openai.types.shared_params",
     }
 )
-# The Agents SDK imports mcp.shared.exceptions for one class; mcp's client, server and web server it does not need.
-DEFERRED: Mapping[str, frozenset[str]] = {"mcp": frozenset({"mcp.shared", "mcp.shared.exceptions"})}
+DEFERRED: Mapping[str, frozenset[str]] = {
+    # The Agents SDK imports mcp.shared.exceptions for one class, and needs neither mcp's client nor its web server.
+    "mcp": frozenset({"mcp.shared", "mcp.shared.exceptions"}),
+    "cryptography.x509": frozenset(),  # PyJWT imports it for keys in certificates, which our tokens never have
+}
 BODY = "_deferred_body"  # the submodule whose import runs a deferred body: importlib's locks then apply to it
 
 
@@ -55,9 +63,9 @@ class LazyPackageFinder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """importlib's hook: None leaves the module to the finders that follow."""
-        root = fullname.partition(".")[0]
-        if root in self._deferred:
-            return self._deferred_spec(root, fullname, path, target)
+        for root in self._deferred:
+            if fullname == root or fullname.startswith(f"{root}."):
+                return self._deferred_spec(root, fullname, path, target)
         if fullname in self._re_exporting:
             return self._found_by_others(_ReExportingLoader, fullname, path, target)
         return None
@@ -67,14 +75,17 @@ class LazyPackageFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname == f"{root}.{BODY}":
             return ModuleSpec(fullname, _BodyLoader(sys.modules[root]))
-        if fullname == root:
-            loader: type[SourceFileLoader] = _DeferringLoader
-        else:
-            loader = _ExemptLoader if fullname in self._deferred[root] else _AfterBodyLoader
+        loader: Callable[[str, str], SourceFileLoader] = _DeferringLoader
+        if fullname != root:
+            loader = partial(_ExemptLoader if fullname in self._deferred[root] else _AfterBodyLoader, root)
         return self._found_by_others(loader, fullname, path, target)
 
     def _found_by_others(
-        self, loader: type[SourceFileLoader], fullname: str, path: Sequence[str] | None, target: ModuleType | None
+        self,
+        loader: Callable[[str, str], SourceFileLoader],
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None,
     ) -> ModuleSpec | None:
         for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
             spec = finder.find_spec(fullname, path, target)
@@ -144,7 +155,15 @@ class _DeferredPackage(ModuleType):
         return _own_dict(self)
 
 
-class _ExemptLoader(SourceFileLoader):
+class _PartLoader(SourceFileLoader):
+    """Loads a module of the deferred package `root`."""
+
+    def __init__(self, root: str, fullname: str, path: str) -> None:
+        super().__init__(fullname, path)
+        self.root = root
+
+
+class _ExemptLoader(_PartLoader):
     """Loads a module of a deferred package without the package's body."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -156,22 +175,24 @@ class _ExemptModule(ModuleType):
     """A module that was imported before its package's body ran: what it lacks, the body may bring (submodules)."""
 
     def __getattr__(self, name: str) -> object:
-        root = self.__name__.partition(".")[0]
-        if not _is_special(name) and f"{root}.{BODY}" not in sys.modules:
-            _run_body(root)
-            if name in (own := _own_dict(self)):
-                return own[name]
+        if not _is_special(name):
+            assert self.__spec__ is not None
+            root: str = self.__spec__.loader_state.root
+            if f"{root}.{BODY}" not in sys.modules:
+                _run_body(root)
+                if name in (own := _own_dict(self)):
+                    return own[name]
         raise _no_attribute(self, name)
 
 
-class _AfterBodyLoader(SourceFileLoader):
+class _AfterBodyLoader(_PartLoader):
     """Loads any other module of a deferred package: after the package's body, as Python itself would."""
 
     _already: ModuleType | None = None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """importlib's hook: the module that the body has just imported, if it did."""
-        _run_body(spec.name.partition(".")[0])
+        _run_body(self.root)
         self._already = sys.modules.get(spec.name)
         return self._already
 

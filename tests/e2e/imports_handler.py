@@ -5,14 +5,18 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lambda_src.composition import access, app
-from lambda_src.runs.widget_actions import Actions
-from lambda_src.runtime.adapter import StreamingMangum
-from lambda_src.runtime.context import LambdaContext
-from lambda_src.runtime.handler import StreamingHandler
-from lambda_src.runtime.protocol import Prelude
-from lambda_src.runtime.reply import Reply
-from lambda_src.settings import Settings
+from lambda_src.startup import lazy_packages
+
+lazy_packages.install()  # as in lambda_src/handler.py
+
+from lambda_src.composition import access, app  # noqa: E402 - see above
+from lambda_src.runs.widget_actions import Actions  # noqa: E402
+from lambda_src.runtime.adapter import StreamingMangum  # noqa: E402
+from lambda_src.runtime.context import LambdaContext  # noqa: E402
+from lambda_src.runtime.handler import StreamingHandler  # noqa: E402
+from lambda_src.runtime.protocol import Prelude  # noqa: E402
+from lambda_src.runtime.reply import Reply  # noqa: E402
+from lambda_src.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from agents import Agent

@@ -179,6 +179,26 @@ def test_an_exempt_module_is_imported_without_the_package_body(circle: Path, run
     assert run(f"{CIRCLE}import circle.part\nprint('circle.group' in sys.modules)") == "part runs\nFalse"
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from shop import cellar\nresult = cellar.Wine.year",
+        "import shop.cellar.rack\nresult = shop.cellar.rack.SIZE, shop.cellar.Wine.year",
+        "from shop.cellar import Wine, rack\nresult = Wine.year, rack.SIZE",
+    ],
+)
+def test_the_body_of_a_deferred_subpackage_runs_when_it_is_used(use: str, shop: Path, run: Run) -> None:
+    (shop / "cellar" / "__init__.py").write_text("print('cellar runs')\nfrom shop.cellar.rack import Wine\n")
+    (shop / "cellar" / "rack.py").write_text("SIZE = 12\nclass Wine: year = 1990\n")
+    (shop / "__init__.py").write_text("")
+    subpackage = DEFERRED.replace('"shop"', '"shop.cellar"')
+    for end in ("from shop import cellar\nprint('first')\n", ""):
+        program = f"{end}{use}\nprint(result)"
+        eager, lazy = run(program).splitlines(), run(subpackage + program).splitlines()
+        assert sorted(lazy) == sorted(eager)
+        assert lazy[0] == ("first" if end else "cellar runs")
+
+
 def test_threads_that_need_each_others_modules_do_not_deadlock(tmp_path: Path, run: Run) -> None:
     """One thread runs the package body and reaches `slow`, which the other is importing and which imports from it."""
     folder = tmp_path / "pair"
@@ -318,6 +338,24 @@ print(Response is Same, sum(name.startswith("openai.types.") for name in kinds) 
         "set()",
         "True True",
     ]
+
+
+def test_a_token_is_verified_without_the_code_for_certificates(run: Run) -> None:
+    """If this fails, PyJWT or cryptography has changed, and our lazy imports of them no longer save time."""
+    program = """
+import sys
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+key = Ed25519PrivateKey.generate()
+public = jwt.PyJWK(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True))
+print(jwt.decode(jwt.encode({"sub": "ann"}, key, "EdDSA"), public, algorithms=["EdDSA"]))
+print(sorted({"cryptography.x509.base", "jwt.jwks_client"} & sys.modules.keys()))
+from cryptography.x509 import Name
+from cryptography.x509.oid import NameOID
+import cryptography.x509
+print(Name is cryptography.x509.Name, "cryptography.x509.base" in sys.modules, jwt.PyJWKClient.__name__)
+"""
+    assert run(INSTALL + program).splitlines() == ["{'sub': 'ann'}", "[]", "True True PyJWKClient"]
 
 
 @pytest.mark.parametrize(
