@@ -4,7 +4,6 @@ Without a browser these tests are skipped, and the summary of the run says so. I
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import re
@@ -34,6 +33,7 @@ from lambda_src.languages import SHIPPED
 from lambda_src.settings import Settings
 from tests import content_markers
 from tests.content_markers import MARKERS
+from tests.once import once
 from tests.web.chat_page import ChatPage
 from tests.web.echo import parts
 
@@ -85,16 +85,14 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the page, built from the current sources once per run: a rebuild would disturb other workers."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
-    marker = tmp_path_factory.getbasetemp().parent / f"page-{run}"
-    with marker.open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if marker.stat().st_size == 0:
-            done = subprocess.run(
-                [sys.executable, "-m", "infra.bundle.web_page"], cwd=ROOT, capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stderr
-            lock.write("built")
+
+    def build() -> str:
+        command = [sys.executable, "-m", "infra.bundle.web_page"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return "built"
+
+    once(tmp_path_factory, "page", build)
     return ROOT / "lambda_src" / "web"
 
 
