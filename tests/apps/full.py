@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 from agents import Agent, Model, RunConfig, Tool
 from botocore.exceptions import ClientError
 from fastapi import FastAPI
@@ -113,9 +112,7 @@ def full_app_on_moto() -> Iterator[FullApp]:
     """An app with nothing stored in it yet."""
     with moto_aws() as aws:
         store, bucket = MemoryStore(), aws.bucket()
-        aws.s3 = boto3.client(
-            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
-        )
+        aws.s3 = aws.session.client("s3", config=SIGNING_CONFIG)
         aws.s3.meta.events.register_first("before-parameter-build.s3.CopyObject", _only_if_it_matches(aws.s3))
         files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=LIMITS, clock=lambda: 1_700_000_000 * 10**9)
         yield FullApp(aws, bucket, store, files)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
+from botocore.loaders import create_loader
 from moto import mock_aws
 
 from lambda_src.store import keys
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 TEMPLATE = Path(__file__).parents[1] / "template.json"
 _CREATE_TABLE = ("KeySchema", "AttributeDefinitions", "BillingMode", "LocalSecondaryIndexes", "GlobalSecondaryIndexes")
 _numbers = count()
+_definitions = create_loader()  # parses what defines a service once per process; a session would parse it again
 
 
 def deployed_definition() -> dict[str, Any]:
@@ -44,9 +47,13 @@ class Aws:
     """Clients of a DynamoDB and an S3. With `endpoint` None, whatever botocore is patched to."""
 
     def __init__(self, endpoint: str | None = None) -> None:
-        session = boto3.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-        self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
-        self.s3: S3Client = session.client("s3", endpoint_url=endpoint, config=CLIENT_CONFIG)
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _definitions)
+        self.session = boto3.Session(
+            botocore_session=core, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+        )
+        self.dynamodb: DynamoDBClient = self.session.client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
+        self.s3: S3Client = self.session.client("s3", endpoint_url=endpoint, config=CLIENT_CONFIG)
 
     def table(self) -> str:
         """Create an empty table with the deployed schema; return its name."""
