@@ -1,5 +1,9 @@
-"""Pytest setup for all tests: assertion rewriting, long timeouts, and failures for leaked content or agent access."""
+"""Pytest setup for all tests: assertion rewriting, long timeouts, and failures for leaked content or agent access.
 
+Also fixtures for several folders. They import what they need, which most tests do without.
+"""
+
+import asyncio
 import gc
 import os
 from collections.abc import Generator, Iterator
@@ -13,6 +17,7 @@ from tests.agent_tests import AGENT_TESTS, TESTS, watching
 
 if TYPE_CHECKING:
     from tests.apps.full import FullApp
+    from tests.store.tables import Aws
 
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
@@ -74,7 +79,30 @@ def no_secrets_of_other_tests() -> Iterator[None]:
 @pytest.fixture
 def full_app() -> Iterator["FullApp"]:
     """The whole app with every feature switched on, on moto's DynamoDB and S3."""
-    from tests.apps.full import full_app_on_moto  # loads the app, which most tests do not need
+    from tests.apps.full import full_app_on_moto
 
     with full_app_on_moto() as full_app:
         yield full_app
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL with this release's schema, for all tests of this process: `emptied` empties it."""
+    from tests.store.postgres import migrated, postgres
+
+    async def migrate(url: str) -> None:
+        async with migrated(url):
+            pass
+
+    with postgres() as url:
+        asyncio.run(migrate(url))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def ministack_aws() -> Iterator["Aws"]:
+    """DynamoDB and S3 in a MiniStack, for all tests of this process, each of which creates its own table and bucket."""
+    from tests.store.ministack import ministack
+
+    with ministack() as aws:
+        yield aws

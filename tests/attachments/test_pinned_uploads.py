@@ -15,7 +15,6 @@ from lambda_src.runs.hooks import Hooks, Screening, UploadedFile
 from lambda_src.store.aws_calls import Calls
 from tests.apps.chat import message
 from tests.apps.full import ANN, PNG, FullApp, attached, full_app_on_moto, thread_of
-from tests.store.ministack import ministack
 from tests.store.tables import Aws
 
 EVIL = PNG[:-4] + b"evil"  # same size, and an image by its first bytes
@@ -70,10 +69,9 @@ async def test_a_kept_file_is_never_copied_again(full_app: FullApp) -> None:
     assert stored["Body"].read() == PNG
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    with ministack() as aws:
-        yield aws
+@pytest.fixture
+def aws(ministack_aws: Aws) -> Aws:
+    return ministack_aws
 
 
 @pytest.mark.parametrize("upload", [PNG, EVIL, None], ids=["unchanged", "replaced", "removed"])

@@ -28,16 +28,29 @@ def postgres() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def migrated(url: str) -> AsyncIterator[AsyncEngine]:
-    """Yield an engine on an empty database with this release's schema."""
+async def _connected(url: str) -> AsyncIterator[AsyncEngine]:
     engine = create_async_engine(url, pool_size=8)
     try:
-        await migrate(engine)
-        async with engine.begin() as connection:
-            await connection.execute(text("TRUNCATE " + ", ".join(metadata.tables)))
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def migrated(url: str) -> AsyncIterator[AsyncEngine]:
+    """Migrate a database to this release's schema; yield an engine on it."""
+    async with _connected(url) as engine:
+        await migrate(engine)
+        yield engine
+
+
+@asynccontextmanager
+async def emptied(url: str) -> AsyncIterator[AsyncEngine]:
+    """Remove every row of a migrated database; yield an engine on it."""
+    async with _connected(url) as engine:
+        async with engine.begin() as connection:
+            await connection.execute(text("TRUNCATE " + ", ".join(metadata.tables)))
+        yield engine
 
 
 def sessions_of(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

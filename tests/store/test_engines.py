@@ -6,8 +6,7 @@ import pytest
 
 from lambda_src.store import keys
 from tests.store.engine.engine import Engine
-from tests.store.ministack import ministack
-from tests.store.tables import moto_aws
+from tests.store.tables import Aws
 
 ROWS: list[dict[str, Any]] = [{"pk": {"S": "p"}, "sk": {"S": str(n)}, "order": {"S": str(n)}} for n in range(2)]
 LARGE: dict[str, Any] = {**ROWS[0], "payload": {"B": b"x" * 250_000}}
@@ -38,18 +37,16 @@ def accepts_large_row(client: Any, table: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("engine", [moto_aws, ministack])
-def test_moto_and_ministack_accept_a_row_that_aws_refuses(engine: Any) -> None:
+@pytest.mark.parametrize("engine", ["aws", "ministack_aws"], ids=["moto", "ministack"])
+def test_moto_and_ministack_accept_a_row_that_aws_refuses(engine: str, request: pytest.FixtureRequest) -> None:
     """AWS counts the index's copy against the row's 400 KB (DynamoDB Local enforces it: test_dynamodb_local.py)."""
-    with engine() as aws:
-        assert accepts_large_row(aws.dynamodb, aws.table())
+    aws: Aws = request.getfixturevalue(engine)
+    assert accepts_large_row(aws.dynamodb, aws.table())
 
 
-def test_after_an_exact_page_aws_and_ministack_return_a_key_and_moto_does_not() -> None:
+def test_after_an_exact_page_aws_and_ministack_return_a_key_and_moto_does_not(aws: Aws, ministack_aws: Aws) -> None:
     """The strict engine and the strict wire behave like AWS; `has_more` does not depend on it (Limit + 1)."""
     strict: Any = Engine()
     assert has_key_after_exact_page(strict, "table")
-    with ministack() as aws:
-        assert has_key_after_exact_page(aws.dynamodb, aws.table())
-    with moto_aws() as aws:
-        assert not has_key_after_exact_page(aws.dynamodb, aws.table())
+    assert has_key_after_exact_page(ministack_aws.dynamodb, ministack_aws.table())
+    assert not has_key_after_exact_page(aws.dynamodb, aws.table())

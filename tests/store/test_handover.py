@@ -1,6 +1,6 @@
 """A guest's threads are handed over to a user: the contract on every engine, and kills at any request."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ from tests.store.handover_contract import (
     records_of,
 )
 from tests.store.local import START, Local
-from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.postgres import emptied, sessions_of
 
 
 class TestMemory(HandoverContract, TurnsAndHandoverContract):
@@ -53,23 +53,16 @@ class TestMoto(HandoverContract, TurnsAndHandoverContract):
         return dynamodb_store
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The URL of a server for this module."""
-    with postgres() as url:
-        yield url
-
-
 class TestPostgres(HandoverContract):
     """PostgresStore."""
 
     @pytest.fixture
-    async def store(self, url: str) -> AsyncIterator[PostgresStore]:
-        async with migrated(url) as engine:
+    async def store(self, postgres_url: str) -> AsyncIterator[PostgresStore]:
+        async with emptied(postgres_url) as engine:
             yield PostgresStore(sessions_of(engine))
 
-    async def test_a_thread_that_a_person_has_stays_with_the_guest(self, url: str) -> None:
-        async with migrated(url) as engine:
+    async def test_a_thread_that_a_person_has_stays_with_the_guest(self, postgres_url: str) -> None:
+        async with emptied(postgres_url) as engine:
             ledger = MemoryStore().ledger
             store = PostgresStore(sessions_of(engine), ledger=ledger)
             await fill_guest(store)

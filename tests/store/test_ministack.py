@@ -3,22 +3,18 @@
 For the differences, see test_engines.py.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.store.ministack import ministack
 from tests.store.model import Inline, StoreMachine, machine_settings
 from tests.store.tables import Aws
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
+@pytest.fixture
+def aws(ministack_aws: Aws) -> Aws:
     """DynamoDB and S3 in MiniStack, in place of moto's."""
-    with ministack() as aws:
-        yield aws
+    return ministack_aws
 
 
 class TestDynamoDBStoreOnMiniStack(StoreContract):

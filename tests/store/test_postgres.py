@@ -1,7 +1,7 @@
 """PostgresStore on a real PostgreSQL: the contract, the state machine test, the schema, and a missing server."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,22 +19,15 @@ from lambda_src.store.postgres import PostgresStore
 from lambda_src.store.postgres.migrate import VERSION_TABLE, current, migrate, newest
 from lambda_src.store.postgres.schema import items, metadata, threads
 from tests.store.model import StoreMachine, machine_settings
-from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.postgres import emptied, sessions_of
 
 ADA = context_of("ada")
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The URL of a server for this module."""
-    with postgres() as url:
-        yield url
-
-
 @pytest.fixture
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on an empty database."""
-    async with migrated(url) as engine:
+    async with emptied(postgres_url) as engine:
         yield engine
 
 
@@ -162,12 +155,12 @@ async def test_an_export_imported_elsewhere_exports_the_same_and_erase_leaves_no
     assert [record async for record in store.export_user(ADA)] == exported
 
 
-def test_the_model_agrees(url: str) -> None:
+def test_the_model_agrees(postgres_url: str) -> None:
     class PostgresMachine(StoreMachine):
         """PostgresStore, whose engine uses the machine's own loop."""
 
         def open(self) -> PostgresStore:
-            self.database = migrated(url)
+            self.database = emptied(postgres_url)
             self.engine = self.run(self.database.__aenter__())
             return self.reopen()
 

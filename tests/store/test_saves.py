@@ -1,6 +1,6 @@
 """Concurrent saves, export, import and erasure of user data, and retention: on every store."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
-from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.postgres import emptied, sessions_of
 from tests.store.saves_contract import SavesContract
 from tests.store.userdata_contract import UserDataContract
 
@@ -44,17 +44,10 @@ class TestStrictEngine(SavesContract, UserDataContract, Retention):
         )
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The URL of a server for this module."""
-    with postgres() as url:
-        yield url
-
-
 class TestPostgres(SavesContract, UserDataContract, Retention):
     """PostgresStore."""
 
     @pytest.fixture
-    async def make(self, url: str) -> AsyncIterator[Any]:
-        async with migrated(url) as engine:
+    async def make(self, postgres_url: str) -> AsyncIterator[Any]:
+        async with emptied(postgres_url) as engine:
             yield lambda clock, retention_s: PostgresStore(sessions_of(engine), clock=clock, retention_s=retention_s)

@@ -1,6 +1,6 @@
 """Unbound attachments expire after two days: the contract on every engine."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from typing import Any
 
@@ -11,7 +11,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
-from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.postgres import emptied, sessions_of
 from tests.store.tables import Aws
 from tests.store.unbound_contract import UnboundContract
 
@@ -45,17 +45,10 @@ class TestMoto(UnboundContract):
         )
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The URL of a server for this module."""
-    with postgres() as url:
-        yield url
-
-
 class TestPostgres(UnboundContract):
     """PostgresStore."""
 
     @pytest.fixture
-    async def make(self, url: str) -> AsyncIterator[Any]:
-        async with migrated(url) as engine:
+    async def make(self, postgres_url: str) -> AsyncIterator[Any]:
+        async with emptied(postgres_url) as engine:
             yield lambda clock, retention_s: PostgresStore(sessions_of(engine), clock=clock, retention_s=retention_s)

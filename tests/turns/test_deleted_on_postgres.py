@@ -1,6 +1,6 @@
 """Deleting a PostgreSQL thread during its turn: the turn ends, and its journaled events are deleted."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
-from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.postgres import emptied, sessions_of
 from tests.turns.turn_fixture import THREAD, Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
@@ -23,17 +23,10 @@ ANN = as_user("ann")
 NAMED = "a-turn-that-has-a-name"
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A PostgreSQL server for this module."""
-    with postgres() as url:
-        yield url
-
-
 @pytest.fixture
-async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(postgres_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on an empty database."""
-    async with migrated(url) as engine:
+    async with emptied(postgres_url) as engine:
         yield engine
 
 
