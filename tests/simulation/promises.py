@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PROMISES = {
-    "messages-are-kept": "A message whose stream began stays in its thread, unless that is deleted or regenerated.",
-    "messages-are-not-doubled": "A message that its client named is stored once, however often it is sent.",
-    "duplicates-cost-nothing": "A message that its client named is answered by the model once.",
-    "answers-are-prefixes": "A stored answer is a prefix of what the model said, and as long as the client was told.",
+    "messages-are-kept": "A message whose stream began stays in its thread, unless a delete or Regenerate removes it.",
+    "messages-are-not-doubled": "A message with an idempotency key is stored once, however often it is sent.",
+    "duplicates-cost-nothing": "A message with an idempotency key is answered by the model once.",
+    "answers-are-prefixes": "A stored answer is a prefix of what the model wrote, and what its client received.",
     "words-are-kept": "Every word that a client saw is stored; after a crash, all but the last second.",
     "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
-    "one-writer": "A turn that another one took the thread from stops within three seconds.",
+    "one-writer": "A turn stops within three seconds after another one has taken its thread.",
     "stop-stops": "Two seconds after a Stop was confirmed, the model no longer writes.",
     "streams-are-valid": "Every event is one of ChatKit's; a stream leaves no item open, or ends with a notice.",
-    "followers-see-the-same": "Whoever follows a turn to its end gets the same events as its first reader.",
-    "isolation": "Nobody gets a byte that another person or their model wrote, and no model is sent one.",
-    "deleted-stays-gone": "A deleted thread is listed and loaded nowhere, and its rows go with the sweeps.",
+    "followers-see-the-same": "A stream that follows a turn to its end gets the same events as the first stream.",
+    "isolation": "No user, and no model for a user, gets a byte that another user or their model wrote.",
+    "deleted-stays-gone": "A deleted thread cannot be listed or loaded, and the sweeps remove its rows.",
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
-    "renames-are-kept": "A title that its owner chose stays.",
+    "renames-are-kept": "A title that the owner chose is kept.",
     "limits-hold": "No user has more turns a day or at a time, and nobody uses more tokens, than the limits allow.",
-    "costs-are-counted": "What the vendor charges is counted: never less than it was.",
+    "costs-are-counted": "At least as many tokens are counted as the vendor charges.",
     "everyone-is-answered": "Every request gets a response within 30 seconds, and every stream ends.",
     "no-internal-errors": "No response is a 500, and no error of ours goes unhandled.",
-    "threads-stay-usable": "When the trouble is over, every thread takes a message and answers it.",
+    "threads-stay-usable": "When the faults are over, a message in any thread is answered.",
 }  # fmt: skip
 MARK = re.compile(r"~([ug]\d+)~")
 WORD = re.compile(r"\ba(\d+)\.\d+")
