@@ -43,4 +43,7 @@ def ring(stage: Stage, endpoint_url: str | None) -> str:
     cloudwatch.set_alarm_state(
         AlarmName=name, StateValue="ALARM", StateReason="A test: chat alarm-test. Nothing is wrong."
     )
-    return f"{name} rang: {', '.join(confirmed)} gets a mail within minutes. CloudWatch sets the alarm back by itself."
+    return (
+        f"Triggered {name}. Its mail to {', '.join(confirmed)} should arrive within minutes. CloudWatch resets the "
+        "alarm by itself."
+    )

@@ -74,7 +74,7 @@ def test_an_alarm_is_triggered_and_its_recipient_is_named(alarm_test: AlarmTest)
     _alarm(_topic("ops@example.org"))
     result = alarm_test()
     assert (result.exit_code, _state()) == (0, "ALARM")
-    assert "chatkit-dev-throttles rang: ops@example.org gets a mail" in result.stderr
+    assert "Triggered chatkit-dev-throttles. Its mail to ops@example.org should arrive within minutes." in result.stderr
 
 
 def test_an_unconfirmed_subscription_is_reported_and_no_alarm_is_triggered(alarm_test: AlarmTest) -> None:
