@@ -16,13 +16,14 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from types import MappingProxyType
-from typing import Any, Self, TypeGuard
+from typing import Any, Literal, Self, TypeGuard
 
 import httpx2
 import pytest
@@ -52,6 +53,7 @@ from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.errors import AuthError, SettingsError
 from lambda_src.http.app import create_app
+from lambda_src.http.operator_routes import OperatorRoutes
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs import assistants, tool_secrets
 from lambda_src.runs.approvals import APPROVE, DENY, title_of
@@ -60,14 +62,18 @@ from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, ReadToolTi
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.runs.mcp_servers import agents_of
 from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
-from lambda_src.settings import MAX_BODY_BYTES
+from lambda_src.settings import MAX_BODY_BYTES, MESSAGE_CHARS
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.support.desk import Desk
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 
 Step = Sequence[TResponseOutputItem]
 Ask = Callable[[str, dict[str, Any]], Awaitable["Reply"]]
+SendChange = Callable[[str, str, str, dict[str, str] | None], Awaitable[dict[str, Any]]]
+OPERATOR = "Operator "  # before an operator's name in the authorization header
 ISSUER = "urn:chatkit-lambda:test"  # `context.user.issuer` of every user of a test
 _numbers = count(1)
 
@@ -89,7 +95,7 @@ class Reply:
     `tools` are the names of the tools that ran, in order, including those of MCP servers and of agents that took over.
     `events` are ChatKit's events, `items` the thread's items afterwards. `tokens_in` and `tokens_out` are the model's
     counts, None for a script. `cause` is the exception that your code or the model raised, whether the user saw an
-    error or a tool failed.
+    error or a tool failed. `held` is "waiting" if the thread waits for a person now, "person" if one has it.
     """
 
     thread_id: str
@@ -101,6 +107,7 @@ class Reply:
     tokens_in: int | None = None
     tokens_out: int | None = None
     cause: BaseException | None = None
+    held: Literal["waiting", "person"] | None = None
     _ask: Ask | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -189,8 +196,37 @@ class _WatchedServer(ChatServer):
             raise
 
 
+class Operator:
+    """A person who answers instead of your agent: `chat.operator("olga")`. Each method is about a user's thread.
+
+    RefusedError: the server refused it, for instance because another operator has the thread.
+    """
+
+    def __init__(self, name: str, send: SendChange) -> None:
+        self.name, self._send = name, send
+
+    async def take(self, *, user: str = "ann") -> None:
+        """Take the thread, whether it waits for a person or not. It ends a running answer."""
+        await self._send(self.name, user, "take", None)
+
+    async def write(self, text: str, *, user: str = "ann", author: str | None = None) -> str:
+        """Write a message into a thread that this operator has; return it as the user sees it."""
+        body = {"text": text} if author is None else {"text": text, "author": author}
+        item = await self._send(self.name, user, "messages", body)
+        return "".join(part["text"] for part in item["content"])
+
+    async def give_back(self, *, user: str = "ann") -> None:
+        """Return the thread to your agent."""
+        await self._send(self.name, user, "return", None)
+
+    async def close(self, *, user: str = "ann") -> None:
+        """Close the thread; one that only waits goes back to your agent."""
+        await self._send(self.name, user, "close", None)
+
+
 class AgentChat:
     """A chat with your agent and its actions, on a new store. A user's messages go to one thread until `new_thread()`.
+    People can answer in it, as in a stage with operators.
 
     Raises what building the agent raises. `real_model` configures runs with a real model instead of scripts.
     `assistant` is the name of the agent in AGENTS (`context.user.assistant`).
@@ -224,20 +260,32 @@ class AgentChat:
             build_actions=build_actions,
             tool_titles=tool_titles,
         )
-        self._server = _WatchedServer(self.store, dispatcher, feedback=self.store)
+        turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), has_operators=True))
+        inbox, counters = self.store.ledger.inbox(), MemoryCounters()
+        desk = Desk(self.store, inbox, turns, counters, assistants=(assistant,), clock=time.time_ns)
+        self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, desk=desk)
         served = LazyChatServer(
             lambda: self._server,
             dispatcher.prepare,
             checks=Checks(self.store, screening=Screening(load_hooks)),
-            store_requests=StoreRequests(self.store, self.store),
+            store_requests=StoreRequests(self.store, self.store, desk=desk),
         )
-        endpoint = AssistantEndpoint(served, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))
+        endpoint = AssistantEndpoint(served, turns)
         self._app = create_app(
             endpoint,
             named=AssistantRegistry(lambda: {assistant: Assistant(build_agent)}, lambda _: endpoint),
             authenticate=self._user,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,
+            desk=desk,
+            operator_routes=OperatorRoutes(
+                desk,
+                authenticate=self._user,
+                token_header="authorization",  # noqa: S106 - a header's name
+                max_body_bytes=MAX_BODY_BYTES,
+                message_chars=MESSAGE_CHARS,
+                urls=None,
+            ),
         )
 
     @classmethod
@@ -309,6 +357,10 @@ class AgentChat:
         params = {"thread_id": self._threads[user], "action": {"type": action, "payload": payload}}
         return await self._ask("threads.custom_action", params | ({"item_id": sender} if sender else {}), user=user)
 
+    def operator(self, name: str = "olga") -> Operator:
+        """A person who can take a user's thread, answer in it, and return it to your agent."""
+        return Operator(name, self._change)
+
     def new_thread(self, *, user: str = "ann") -> None:
         """Start a new thread with the user's next message."""
         self._threads.pop(user, None)
@@ -316,13 +368,8 @@ class AgentChat:
     async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
         self._server.turn = self._server.cause = None
         tool_secrets.install(ToolSecrets(self._secret))
-        transport = httpx2.ASGITransport(app=self._app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
-            headers = {"authorization": f"Bearer {user}", "x-chat-turn": f"test-turn-{next(_numbers):012}"}
-            path = f"/chatkit/{self._assistant}".rstrip("/")
-            answer = await client.post(path, json={"type": operation, "params": params}, headers=headers)
-        if answer.status_code != 200:
-            raise RefusedError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
+        path = f"/chatkit/{self._assistant}".rstrip("/")
+        answer = await self._post(path, {"type": operation, "params": params}, f"Bearer {user}", operation)
         events: list[dict[str, Any]] = [json.loads(message.data) for message in sse.read(answer.content)]
         created = next((event["thread"]["id"] for event in events if event["type"] == "thread.created"), None)
         thread_id = self._threads[user] = created or self._threads[user]
@@ -330,7 +377,7 @@ class AgentChat:
         texts = [part["text"] for item in done if item["type"] == "assistant_message" for part in item["content"]]
         widgets = [item["widget"] for item in done if item["type"] == "widget"]
         items = await self._items(thread_id, user)
-        turn = self._server.turn
+        turn, lease = self._server.turn, await self.store.ledger.load_turn(thread_id, context=self._context(user))
         return Reply(
             thread_id,
             "\n".join(texts),
@@ -341,12 +388,36 @@ class AgentChat:
             tokens_in=turn and turn.tokens_in,
             tokens_out=turn and turn.tokens_out,
             cause=self._server.cause or next(iter(turn.tool_errors if turn else []), None),
+            held=lease.hold.state if lease is not None and lease.hold is not None else None,
             _ask=partial(self._ask, user=user),
         )
 
+    async def _change(self, name: str, user: str, change: str, body: dict[str, str] | None) -> dict[str, Any]:
+        """Have an operator change the user's thread."""
+        if user not in self._threads:
+            raise RefusedError(f"{user} has no thread yet: say something first.")
+        path = f"/operator/threads/{self._context(user).user.id}/{self._threads[user]}/{change}"
+        answer = await self._post(path, body, f"{OPERATOR}{name}", change)
+        changed: dict[str, Any] = answer.json()
+        return changed
+
+    async def _post(self, path: str, body: object, authorization: str, operation: str) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=self._app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
+            headers = {"authorization": authorization, "content-type": "application/json"}
+            headers["x-chat-turn"] = f"test-turn-{next(_numbers):012}"
+            content = b"" if body is None else json.dumps(body).encode()
+            answer = await client.post(path, content=content, headers=headers)
+        if answer.status_code != 200:
+            raise RefusedError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
+        return answer
+
     async def _user(self, authorization: str | None) -> User:
-        """Authenticate `Bearer ann` as ann."""
-        name = (authorization or "").removeprefix("Bearer ")
+        """Authenticate `Bearer ann` as the user ann, and `Operator olga` as the operator olga."""
+        authorization = authorization or ""
+        if authorization.startswith(OPERATOR):
+            return User(id=authorization.removeprefix(OPERATOR), operates=frozenset({self._assistant}))
+        name = authorization.removeprefix("Bearer ")
         if not name:
             raise AuthError("Sign in first.")
         claims = MappingProxyType(dict(self.claims.get(name, {})))
@@ -358,8 +429,10 @@ class AgentChat:
         return self.secrets[name]
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
-        context = RequestContext(user=User(id=user).at(self._assistant), request_id="test")
-        return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
+        return (await self.store.load_thread_items(thread_id, None, 100, "asc", self._context(user))).data
+
+    def _context(self, user: str) -> RequestContext:
+        return RequestContext(user=User(id=user).at(self._assistant), request_id="test")
 
 
 def _model_of(script: Sequence[Step] | Model | None) -> Model:

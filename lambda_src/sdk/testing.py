@@ -9,6 +9,6 @@
 Not deployed. docs/how-to/testing.md explains each name.
 """
 
-from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, chat, real_model, says, served
+from lambda_src.dev.testing import AgentChat, Operator, RefusedError, Reply, calls, chat, real_model, says, served
 
-__all__ = ["AgentChat", "RefusedError", "Reply", "calls", "chat", "real_model", "says", "served"]
+__all__ = ["AgentChat", "Operator", "RefusedError", "Reply", "calls", "chat", "real_model", "says", "served"]

@@ -21,6 +21,7 @@ from lambda_src.dev.evals.running import Outcome, run, summary
 from lambda_src.dev.testing import AgentChat, calls, real_model, says
 from lambda_src.runs import assistants
 from lambda_src.runs.assistants import Assistant
+from lambda_src.sdk import ask_a_human
 from tests.fakes.model_api import ANSWER, model_api
 
 
@@ -209,6 +210,10 @@ async def test_the_approval_tests_on_the_docs_page_pass(name: str) -> None:
         return f"order {order} refunded"
 
     await page_scope()[name](AgentChat(lambda: Agent[Any](name="Shop", tools=[careful_refund])))
+
+
+async def test_the_test_with_a_person_on_the_docs_page_passes() -> None:
+    await page_scope()["test_olga_answers"](AgentChat(lambda: Agent[Any](name="Shop", tools=[ask_a_human])))
 
 
 async def test_the_test_with_a_fake_service_on_the_docs_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:

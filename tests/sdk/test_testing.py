@@ -10,6 +10,7 @@ from lambda_src.dev import showcase
 from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
 from lambda_src.errors import SettingsError
 from lambda_src.runs.widget_actions import ActionCall, Actions
+from lambda_src.sdk import ask_a_human
 from tests.fakes.mcp_server import mcp_process
 from tests.fakes.model_api import ANSWER, model_api
 
@@ -53,6 +54,40 @@ async def test_a_reply_has_widgets_whose_buttons_can_be_pressed() -> None:
     assert reply.widgets[0]["children"][1]["value"] == "open"
     pressed = await chat.press("order.ship", {"order_id": 17})
     assert pressed.widgets[0]["children"][1]["value"] == "shipped"
+
+
+async def test_a_person_answers_and_returns_the_thread() -> None:
+    chat = AgentChat(lambda: Agent[Any](name="Shop", tools=[ask_a_human]))
+    olga = chat.operator("olga")
+    reply = await chat.say("a person please", script=[calls("ask_a_human")])
+    assert (reply.tools, reply.held) == (["ask_a_human"], "waiting")
+    await olga.take()
+    assert await olga.write("I am here.", author="Olga") == "**Olga:** I am here."
+    reply = await chat.say("great", script=[says("never said")])
+    assert (reply.text, reply.held, reply.items[-1].type) == ("", "person", "user_message")
+    await olga.give_back()
+    reply = await chat.say("and you?", script=[says("I am the assistant.")])
+    assert (reply.text, reply.held) == ("I am the assistant.", None)
+
+
+async def test_one_of_two_operators_has_a_thread_and_can_close_it() -> None:
+    chat = AgentChat(shop)
+    with pytest.raises(RefusedError, match="ann has no thread yet"):
+        await chat.operator("olga").take()
+    await chat.say("hello", script=[says("hi")])
+    await chat.operator("olga").take()
+    with pytest.raises(RefusedError, match="Somebody else has this conversation"):
+        await chat.operator("otto").take()
+    await chat.operator("olga").close()
+    with pytest.raises(RefusedError, match="This conversation is closed"):
+        await chat.say("one more thing")
+
+
+async def test_people_answer_at_a_named_assistant() -> None:
+    chat = AgentChat(shop, assistant="sales")
+    await chat.say("hello", script=[says("hi")])
+    await chat.operator("olga").take()
+    assert (await chat.say("who is there?")).held == "person"
 
 
 async def test_a_script_that_ends_too_early_is_an_error_in_the_reply() -> None:
