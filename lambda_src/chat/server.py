@@ -156,10 +156,10 @@ class ChatServer(ChatKitServer[RequestContext]):
                     yield event
                     if naming is not None:
                         await naming.use_what_has_come()
-            if desk is not None and turn is not None and turn.wants_person:
-                yield await self._handed_off(desk, thread, turn.id, context)
             if naming is not None:
                 await naming.finish()
+            if desk is not None and turn is not None and turn.wants_person:
+                yield await self._handed_off(desk, thread, turn.id, context)
         except Exception as error:
             if naming is not None:
                 await naming.use_what_has_come()  # a run that fails at once has not named its thread yet

@@ -100,8 +100,9 @@ class OperatorRoutes:
         match change:
             case "take":
                 matter_id = request_parsing.parse_take(body).matter
-                hold = await self._desk.take(thread_id, owner, operator=operator.id, matter_id=matter_id)
-                await self._desk.expect_until(thread_id, hold, owner, until_s=operator.until_s)
+                hold = await self._desk.take(
+                    thread_id, owner, operator=operator.id, matter_id=matter_id, until_s=operator.until_s
+                )
                 return JSONResponse({"held": _held(hold)})
             case "messages":
                 item = await self._write(request, operator, thread_id, owner, body)

@@ -108,6 +108,15 @@ class Quotas:
         Raises QuotaError if it is not allowed. As in `admit`, the message stays spent when tokens have run out.
         """
         await self._check_switch()
+        await self.count_message(context)
+        if tokens and (ceilings := self._ceilings(context)):
+            await self._reserve(ceilings, day_of(self._clock()), tokens, begun=self._begun(context))
+
+    async def count_message(self, context: RequestContext) -> None:
+        """Spend a message to a person, which costs no tokens, so it is allowed while new turns are paused.
+
+        Raises QuotaError if the user may send no more messages at the moment.
+        """
         limits = replace(self._limits(context.user), running=0)
         if _counts(limits):
             own_id = token_hex(ID_BYTES)
@@ -116,8 +125,6 @@ class Quotas:
                 raise _of_ledger(refused)
             with suppress(ChatError):  # otherwise the next turn cleans up
                 await self._ledger.end_quota(own_id, context=context)
-        if tokens and (ceilings := self._ceilings(context)):
-            await self._reserve(ceilings, day_of(self._clock()), tokens, begun=self._begun(context))
 
     async def dictated(self, context: RequestContext, model: str, usage: Usage) -> None:
         """Count a dictation that has ended, for which `spend` was called before. No-op if usage is not counted."""

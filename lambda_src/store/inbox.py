@@ -11,13 +11,13 @@ from typing import Literal, Protocol
 
 from lambda_src.context import RequestContext
 from lambda_src.store.counters import DAY_S
-from lambda_src.store.ports import HELD_TTL_S, Hold
+from lambda_src.store.ports import Hold
 
 Kind = Literal["failed-turn", "handoff", "thumbs-down"]
 State = Literal["open", "taken", "closed"]
 
 KINDS: tuple[Kind, ...] = ("failed-turn", "handoff", "thumbs-down")
-OPEN_TTL_S = HELD_TTL_S  # of a matter that is not closed, since its last change
+OPEN_TTL_S = 90 * DAY_S  # of a thumbs-down or failed turn that is not closed, since its last change
 CLOSED_TTL_S = 30 * DAY_S
 PAGE_MATTERS = 1_000  # most matters of a page: one query reads 1 MB, and a row has about 300 bytes
 DUE_MATTERS = 100  # most matters that one look at the clock handles; the next look handles the rest
@@ -30,8 +30,9 @@ class Matter:
     """A request for a person, a thumbs-down or a failed turn, in the inbox of one assistant.
 
     `cause` is the rated item of a thumbs-down and the type of the error of a failed turn. `operator` is the person who
-    took it. `accepted` names the events about it that were delivered. `due_ms`: when the clock must look at it, None if
-    it need not; a new matter is due at once, since its event is still to be delivered.
+    took it, `until_ms` the time at which that person's role expires, 0 if that is not known. `accepted` names the
+    events about it that were delivered. `due_ms`: when the clock must look at it, None if it need not; a new matter is
+    due at once, since its event is still to be delivered.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Matter:
     changed_ms: int = 0
     accepted: frozenset[str] = frozenset()
     due_ms: int | None = None
+    until_ms: int = 0
 
     @property
     def id(self) -> str:
@@ -59,6 +61,11 @@ class Matter:
         """What a thread has at most one matter of: its kind and cause, for handoffs and failed turns also the time."""
         return f"{self.kind}#{self.cause}" if self.kind == "thumbs-down" else self.id
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the matter never expires: it is the reason why a thread is held, and ends when that is released."""
+        return self.kind == "handoff" and self.state != "closed"
+
 
 @dataclass(frozen=True, slots=True)
 class MatterPage:
@@ -71,7 +78,8 @@ class MatterPage:
 class Inbox(Protocol):
     """The matters of all assistants, and the people who have threads. `context.user` is the thread's owner.
 
-    The three methods that change a hold also write its matter, in the same transaction.
+    The three methods that change a hold also write its matter, in the same transaction. A hold and its matter never
+    expire: the clock (support/clock.py) releases the hold of a thread that retention has removed.
     """
 
     async def open_matter(self, matter: Matter) -> bool:
@@ -89,7 +97,7 @@ class Inbox(Protocol):
         ...
 
     async def close_matter(self, matter: Matter, *, operator: str) -> None:
-        """Close a matter that is not the reason of a hold. No-op if it is gone."""
+        """Close a matter that is not the reason of a hold. No-op if it is gone or has changed since it was read."""
         ...
 
     async def due(self, assistant: str, *, now_ms: int) -> list[Matter]:
@@ -97,8 +105,8 @@ class Inbox(Protocol):
         ...
 
     async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
-        """Record that the event `accepted` was delivered, if any, and when the clock looks again. No-op if the matter
-        is gone.
+        """Record that the event `accepted` was delivered, if any. Also record when the clock looks again, unless the
+        matter has changed since it was read: then the clock looks when it would have anyway. No-op if it is gone.
         """
         ...
 
@@ -112,11 +120,21 @@ class Inbox(Protocol):
         """
         ...
 
-    async def pass_on(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
-        """Give a held thread to `operator`, or back to the inbox if "". To the same person, extends the hold. With
-        `context.turn`, what is written in that turn is ordered now.
+    async def pass_on(
+        self,
+        thread_id: str,
+        hold: Hold,
+        *,
+        operator: str,
+        until_ms: int | None = None,
+        seen: Matter | None = None,
+        context: RequestContext,
+    ) -> bool:
+        """Give a held thread to `operator`, or back to the inbox if "". `until_ms` replaces the matter's. The matter of
+        a thread that changes hands is due at once. With `context.turn`, what is written in that turn is ordered now.
 
-        False, without any change, if the hold is no longer this one, or a turn still ends in the thread.
+        False, without any change, if the hold is no longer this one, the matter has changed since it was read as
+        `seen`, or a turn still ends in the thread.
         """
         ...
 
@@ -125,6 +143,14 @@ class Inbox(Protocol):
         longer this one.
         """
         ...
+
+
+def is_as_read(stored: Matter, read: Matter) -> bool:
+    """Whether a matter has not changed since it was read. A matter that its process has just opened has no
+    `changed_ms` yet.
+    """
+    is_same = (stored.user_id, stored.state, stored.operator) == (read.user_id, read.state, read.operator)
+    return is_same and read.changed_ms in (0, stored.changed_ms)
 
 
 def handoff_of(hold: Hold, thread_id: str, *, assistant: str, user_id: str) -> Matter:

@@ -92,12 +92,9 @@ class UserData(Protocol):
         ...
 
 
-HELD_TTL_S = 90 * 86_400  # how long a thread stays held after the last change of its hold
-
-
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A thread in which no turn may begin: it waits for a person (`operator` is ""), or a person has it.
+    """A thread in which no turn may begin: it waits for a person (`operator` is ""), or a person has it. Never expires.
 
     `matter` is the id of the handoff in the operators' inbox (store/inbox.py).
     """
@@ -250,6 +247,14 @@ class TurnLedger(Protocol):
 
         Called by a store that keeps its threads elsewhere than its turns. A batch that arrives later is deleted when
         its turn ends.
+        """
+        ...
+
+    async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
+        """Let no new turn begin in a guest's thread, and give its hold and its matters to the user. Idempotent. False,
+        without any change, while a turn runs.
+
+        Called by a store that keeps its threads elsewhere than its turns, before it moves the thread.
         """
         ...
 

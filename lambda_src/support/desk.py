@@ -29,9 +29,12 @@ from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import ChatError, ConflictError, QuotaError, ThreadHeldError
 from lambda_src.languages import Sentence
 from lambda_src.observability.faults import log_fault
+from lambda_src.store import bounds
 from lambda_src.store.counters import Counters, seconds_left
-from lambda_src.store.inbox import CAUSE_CHARS, Inbox, Kind, Matter, MatterPage, State, handoff_of
+from lambda_src.store.inbox import CAUSE_CHARS, Inbox, Kind, Matter, MatterPage, State
 from lambda_src.store.ports import Hold
+from lambda_src.support.clock import MOVING_MS, end_hold
+from lambda_src.support.events import REQUESTED
 from lambda_src.turns import journal, turn_ids
 from lambda_src.turns.lease import LEASE_MS
 from lambda_src.turns.lifecycle import Turns
@@ -40,7 +43,6 @@ from lambda_src.turns.turn_task import NOTICED_S, recover
 PER_DAY = 3  # requests of one user for a person: a forgotten tab must not page the team all day
 OPEN_GUESTS = 20  # open requests of guests together: anybody can be many guests
 WITHDRAWALS = 10  # a day for each user without the role: anybody can call the operators' routes
-MOVING_MS = 2 * 86_400_000  # account linking moves a thread's matters before the thread, and ends within hours
 TRIES = 5  # a lost race means that somebody wrote, took or returned the thread meanwhile
 ENDING_S = 0.5  # between two looks at a turn that ends in a waiting thread
 LEAVING = "~"  # before the operator of a hold that is being returned: no message of another tab may follow the note
@@ -142,37 +144,34 @@ class Desk:
         """A page of the thread's items, hidden ones included."""
         return await self._store.load_thread_items(thread_id, after, limit, order, owner)
 
-    async def take(self, thread_id: str, owner: RequestContext, *, operator: str, matter_id: str | None) -> Hold:
+    async def take(
+        self, thread_id: str, owner: RequestContext, *, operator: str, matter_id: str | None, until_s: int = 0
+    ) -> Hold:
         """Give the thread to the operator. Of several who try, one succeeds. `matter_id`: what the operator takes it
-        for; ConflictError if that is closed by now.
+        for; ConflictError if that is closed by now. The clock takes the thread back at `until_s`, when the operator's
+        role expires; 0: that is not known.
         """
         thread = await self._load(thread_id, owner)
         if isinstance(thread.status, ClosedStatus):
             raise ConflictError("This conversation is closed.")
         if matter_id is not None:
             await self._refuse_closed(thread_id, owner, matter_id)
+        until_ms = until_s * 1000
         for _ in range(TRIES):
             hold = await self.hold_of(thread_id, owner)
             if hold is None:
-                user = owner.user
-                opened = Matter("handoff", user.assistant, user.id, thread_id, self._clock(), operator=operator)
+                opened = self._unrequested(thread_id, owner, operator=operator, until_ms=until_ms)
                 hold = await self._seize(opened, owner)
-            if hold.operator == operator:
-                return hold
-            if hold.operator not in ("", LEAVING + operator):
+                if (hold.operator, hold.matter) == (operator, opened.id):
+                    return hold
+            if hold.operator not in ("", operator, LEAVING + operator):
                 raise ConflictError("Somebody else has this conversation.")
-            if await self.inbox.pass_on(thread_id, hold, operator=operator, context=owner):
-                return replace(hold, operator=operator, since_ms=self._clock() // 1_000_000)
+            if await self.inbox.pass_on(thread_id, hold, operator=operator, until_ms=until_ms, context=owner):
+                is_same = hold.operator == operator
+                return hold if is_same else replace(hold, operator=operator, since_ms=self._clock() // 1_000_000)
             if not await self._turns.recover(thread_id, owner):
                 await self._turns.services.sleep(ENDING_S)
         raise ConflictError("This conversation is changing at the moment. Try again.")
-
-    async def expect_until(self, thread_id: str, hold: Hold, owner: RequestContext, *, until_s: int) -> None:
-        """Have the clock look at a thread when the role of the operator who has it expires. 0: that is not known, and
-        the clock must not take the thread back.
-        """
-        due_ms = until_s * 1000 if until_s else None
-        await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=due_ms)
 
     async def write(
         self,
@@ -186,7 +185,7 @@ class Desk:
         until_s: int = 0,
     ) -> AssistantMessageItem:
         """Add the operator's message. With the same `name`, which the client chose, it is added once. `until_s`: as in
-        `expect_until`.
+        `take`.
         """
         item_id = turn_ids.PERSON + (
             _digest(operator, owner.user.id, thread_id, name) if name else secrets.token_hex(12)
@@ -199,7 +198,8 @@ class Desk:
         hold = await self._own(thread_id, owner, operator)
         await self._store.load_thread_items(thread_id, None, 1, "desc", owner)  # the message comes after the newest
         writing = _at_once(owner)
-        if not await self.inbox.pass_on(thread_id, hold, operator=operator, context=writing):
+        until_ms = until_s * 1000
+        if not await self.inbox.pass_on(thread_id, hold, operator=operator, until_ms=until_ms, context=writing):
             raise _not_yours()
         item = AssistantMessageItem(id=item_id, thread_id=thread_id, created_at=self._now(), content=content)
         try:
@@ -208,7 +208,6 @@ class Desk:
             if (existing := await self._written(thread_id, item_id, owner)) is not None:
                 return existing
             raise
-        await self.expect_until(thread_id, hold, owner, until_s=until_s)
         return item
 
     async def give_back(self, thread_id: str, owner: RequestContext, *, operator: str) -> None:
@@ -239,6 +238,8 @@ class Desk:
             if hold.operator:
                 thread.status = ClosedStatus()  # without a reason, which would be in one language for good
                 await self._store.save_thread(thread, context=owner)
+            elif await self._has_written(thread_id, owner):  # a person whose role was lost
+                await self._leave_note(thread_id, hold, owner)
             if not await self.inbox.release(thread_id, hold, operator=operator, context=owner):
                 raise _not_yours()
         for matter in await self.inbox.matters_of(thread_id, context=owner):
@@ -263,13 +264,21 @@ class Desk:
         hold = await self.hold_of(thread_id, owner)
         if hold is None or hold.operator not in (operator, LEAVING + operator):
             return
-        if await self.inbox.pass_on(thread_id, hold, operator="", context=owner):
-            due_ms = self._clock() // 1_000_000  # the clock computes how long the user waits
-            await self.inbox.settle(self._handoff(thread_id, hold, owner), accepted=None, due_ms=due_ms)
+        await self.inbox.pass_on(thread_id, hold, operator="", context=owner)
 
-    @staticmethod
-    def _handoff(thread_id: str, hold: Hold, owner: RequestContext) -> Matter:
-        return handoff_of(hold, thread_id, assistant=owner.user.assistant, user_id=owner.user.id)
+    def _unrequested(self, thread_id: str, owner: RequestContext, *, operator: str, until_ms: int) -> Matter:
+        """The matter of a thread that an operator takes without a request: subscribers get no event about it."""
+        user, accepted = owner.user, frozenset({REQUESTED})
+        return Matter(
+            "handoff",
+            user.assistant,
+            user.id,
+            thread_id,
+            self._clock(),
+            operator=operator,
+            until_ms=until_ms,
+            accepted=accepted,
+        )
 
     async def _seize(self, matter: Matter, context: RequestContext) -> Hold:
         """Take the thread's lease from whoever has it, store what was answered so far, and hold the thread."""
@@ -332,7 +341,11 @@ class Desk:
         except NotFoundError:
             old_ms = self._clock() // 1_000_000 - MOVING_MS
             for matter in await self.inbox.matters_of(thread_id, context=owner):
-                if matter.state != "closed" and matter.changed_ms < old_ms:
+                if matter.state == "closed" or matter.changed_ms >= old_ms:
+                    continue
+                if matter.is_kept:
+                    await end_hold(self.inbox, matter, owner)
+                else:
                     await self.inbox.close_matter(matter, operator="")
             raise
 
@@ -362,6 +375,16 @@ class Desk:
             item = await self._store.load_item(thread_id, item_id, context=owner)
             return item if isinstance(item, AssistantMessageItem) else None
         return None
+
+    async def _has_written(self, thread_id: str, owner: RequestContext) -> bool:
+        """Whether the newest items, all that a model gets, have a message of a person who has not left a note."""
+        newest = await self._store.load_thread_items(thread_id, None, bounds.MAX_LIMIT, "desc", owner)
+        for item in newest.data:
+            if item.id.startswith(turn_ids.PERSON):
+                return True
+            if isinstance(item, HiddenContextItem) and item.content == LEFT:
+                return False
+        return False
 
     async def _leave_note(self, thread_id: str, hold: Hold, owner: RequestContext) -> None:
         await self._store.load_thread_items(thread_id, None, 1, "desc", owner)

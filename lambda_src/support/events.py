@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EventType = Literal["handoff.requested", "handoff.unanswered", "feedback.negative", "turn.failed"]
 
+REQUESTED: EventType = "handoff.requested"
 UNANSWERED: EventType = "handoff.unanswered"
 ID_CHARS = 32
 PUBLISH_WITHIN_S = 2.0  # a request that opens a matter waits so long at most
@@ -65,7 +67,7 @@ def event_of(matter: Matter) -> EventType:
     """The event about a new matter."""
     match matter.kind:
         case "handoff":
-            return "handoff.requested"
+            return REQUESTED
         case "thumbs-down":
             return "feedback.negative"
         case "failed-turn":
@@ -103,7 +105,8 @@ async def announce(matter: Matter, inbox: Settles, publish: Publish, *, due_ms: 
     """
     with suppress(UnavailableError):
         await publish(event_of(matter), matter)
-        await inbox.settle(matter, accepted=event_of(matter), due_ms=due_ms)
+        as_stored = replace(matter, due_ms=matter.opened_ns // 1_000_000)
+        await inbox.settle(as_stored, accepted=event_of(matter), due_ms=due_ms)
 
 
 class AnnouncedInbox:

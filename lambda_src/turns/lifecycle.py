@@ -136,7 +136,7 @@ class Turns:
                     raise refused
             if hold is not None:
                 if self.services.quotas is not None:
-                    await self.services.quotas.spend(context, tokens=0)
+                    await self.services.quotas.count_message(context)
                 return await kept_message.keep(key, begin, self.services, context)
             if self.services.quotas is not None:
                 await self._admit(self.services.quotas, context)

@@ -241,6 +241,96 @@ class InboxContract(LedgerCase):
         [stored] = (await inbox.page("")).matters
         assert stored.accepted == {"handoff.requested", "handoff.unanswered"}
 
+    async def test_a_matter_that_has_changed_since_it_was_read_is_due_as_before(
+        self, store: AnyStore, inbox: Inbox, processes: Processes
+    ) -> None:
+        clock = processes.clock
+        hold = await self.held(store, inbox, clock.now_ns)
+        [read] = await inbox.due("", now_ms=clock.now_ms)
+        clock.later(ms=1000)
+        assert await inbox.pass_on("thr_1", hold, operator="olga", until_ms=clock.now_ms + 60_000, context=ADA)
+        await inbox.settle(read, accepted="handoff.requested", due_ms=None)
+        [taken] = await inbox.due("", now_ms=clock.now_ms)
+        assert taken.accepted == {"handoff.requested"}, "what was delivered is recorded in any case"
+        assert (taken.operator, taken.due_ms, taken.until_ms) == ("olga", clock.now_ms, clock.now_ms + 60_000)
+        await inbox.settle(taken, accepted=None, due_ms=clock.now_ms + 60_000)
+        assert await inbox.due("", now_ms=clock.now_ms) == []
+
+    async def test_a_matter_that_has_changed_since_it_was_read_is_not_closed(
+        self, store: AnyStore, inbox: Inbox, processes: Processes
+    ) -> None:
+        hold = await self.held(store, inbox, processes.clock.now_ns)
+        [read] = (await inbox.page("")).matters
+        assert await inbox.pass_on("thr_1", hold, operator="olga", context=ADA)
+        await inbox.close_matter(read, operator="otto")
+        [matter] = (await inbox.page("")).matters
+        assert (matter.state, matter.operator) == ("taken", "olga")
+
+    async def test_a_hold_that_was_extended_since_it_was_read_is_not_taken_back(
+        self, store: AnyStore, inbox: Inbox, processes: Processes
+    ) -> None:
+        clock = processes.clock
+        hold = await self.held(store, inbox, clock.now_ns, operator="olga")
+        [read] = (await inbox.page("")).matters
+        clock.later(ms=1)
+        assert await inbox.pass_on("thr_1", hold, operator="olga", until_ms=clock.now_ms + 60_000, context=ADA)
+        assert not await inbox.pass_on("thr_1", hold, operator="", seen=read, context=ADA)
+        [extended] = (await inbox.page("")).matters
+        assert (extended.operator, extended.until_ms) == ("olga", clock.now_ms + 60_000)
+        assert await inbox.pass_on("thr_1", hold, operator="", seen=extended, context=ADA)
+
+    async def test_a_message_of_the_operator_leaves_the_time_at_which_the_clock_looks(
+        self, store: AnyStore, inbox: Inbox, processes: Processes
+    ) -> None:
+        clock = processes.clock
+        hold = await self.held(store, inbox, clock.now_ns, operator="olga")
+        [matter] = await inbox.due("", now_ms=clock.now_ms)
+        await inbox.settle(matter, accepted=None, due_ms=clock.now_ms + 60_000)
+        assert await inbox.pass_on("thr_1", hold, operator="olga", context=ADA)
+        assert await inbox.due("", now_ms=clock.now_ms) == []
+        assert [due.operator for due in await inbox.due("", now_ms=clock.now_ms + 60_000)] == ["olga"]
+
+    @pytest.mark.parametrize("operator", ["", "olga"])
+    async def test_a_hold_and_its_matter_last_until_they_are_released(
+        self, store: AnyStore, inbox: Inbox, other: TurnLedger, processes: Processes, operator: str
+    ) -> None:
+        hold = await self.held(store, inbox, processes.clock.now_ns, operator=operator)
+        processes.clock.later(ms=4 * OPEN_TTL_S * 1000)
+        with pytest.raises(ThreadHeldError):
+            await take(other, "two")
+        [matter] = (await inbox.page("")).matters
+        assert (matter.id, matter.state) == (hold.matter, "taken" if operator else "open")
+        assert await inbox.release("thr_1", hold, operator="olga", context=ADA)
+        processes.clock.later(ms=CLOSED_TTL_S * 1000 + 1000)
+        assert (await inbox.page("")).matters == []
+
+    async def test_a_thread_of_another_store_is_handed_over_with_its_hold_and_its_matters(
+        self, store: AnyStore, inbox: Inbox, other: TurnLedger, processes: Processes
+    ) -> None:
+        hold = await self.held(store, inbox, processes.clock.now_ns, operator="olga")
+        await inbox.open_matter(Matter("thumbs-down", "", "ada", "thr_1", processes.clock.now_ns, "msg_1"))
+        for _ in range(2):  # it can be repeated
+            assert await other.hand_over_turns("thr_1", "ada", context=BOB)
+        assert await hold_of(store.ledger, BOB) == hold
+        assert [(matter.kind, matter.user_id) for matter in (await inbox.page("")).matters] == [
+            ("handoff", "bob"),
+            ("thumbs-down", "bob"),
+        ]
+        assert len(await inbox.matters_of("thr_1", context=BOB)) == 2
+        with pytest.raises(NotFoundError):
+            await take(store.ledger, "two")
+        with pytest.raises(ThreadHeldError):
+            await take(store.ledger, "two", BOB)
+        assert await inbox.release("thr_1", hold, operator="olga", context=BOB)
+        await take(store.ledger, "two", BOB)
+
+    async def test_a_thread_of_another_store_is_not_handed_over_during_a_turn(
+        self, store: AnyStore, inbox: Inbox, other: TurnLedger
+    ) -> None:
+        await take(store.ledger, "one")
+        assert not await other.hand_over_turns("thr_1", "ada", context=BOB)
+        assert await store.ledger.renew_lease("thr_1", "one", lease_ms=LEASE_MS, context=ADA) == "held"
+
     async def test_what_is_gone_is_not_written_again(self, inbox: Inbox, processes: Processes) -> None:
         matter = Matter("thumbs-down", "", "ada", "thr_1", processes.clock.now_ns, "msg_1")
         await inbox.settle(matter, accepted="feedback.negative", due_ms=None)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lambda_src.dev.store_contract.samples import thread_ids
+from lambda_src.dev.store_contract.samples import thread_ids, thread_of
+from lambda_src.errors import ConflictError, ThreadHeldError
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
@@ -61,19 +62,96 @@ class TestPostgres(HandoverContract):
         async with emptied(postgres_url) as engine:
             yield PostgresStore(sessions_of(engine))
 
-    async def test_a_thread_that_a_person_has_stays_with_the_guest(self, postgres_url: str) -> None:
+    @pytest.mark.parametrize("on_table", [False, True], ids=["turns in memory", "turns on the table"])
+    async def test_a_thread_that_a_person_has_stays_with_that_person(
+        self, postgres_url: str, *, on_table: bool
+    ) -> None:
+        async with emptied(postgres_url) as engine:
+            ledger: Any = Local().store().ledger if on_table else MemoryStore().ledger
+            store = PostgresStore(sessions_of(engine), ledger=ledger)
+            await fill_guest(store)
+            hold = await held_by_olga(ledger)
+            assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+            assert (await thread_ids(store, ANN), await thread_ids(store, GUEST)) == (["thr_1"], ["thr_2"])
+            row = await ledger.load_turn("thr_1", context=ANN)
+            assert row.hold == hold
+            [matter] = (await ledger.inbox().page("")).matters
+            assert (matter.user_id, matter.state, matter.is_guest) == ("ann", "taken", False)
+            with pytest.raises(ThreadHeldError):
+                await ledger.take_lease("thr_1", "two", lease_ms=1_000, context=ANN)
+            assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files()), "it can be repeated"
+            assert await ledger.inbox().release("thr_1", hold, operator="olga", context=ANN)
+            await ledger.take_lease("thr_1", "two", lease_ms=1_000, context=ANN)
+
+    async def test_a_running_turn_keeps_the_thread_with_the_guest(self, postgres_url: str) -> None:
         async with emptied(postgres_url) as engine:
             ledger = MemoryStore().ledger
             store = PostgresStore(sessions_of(engine), ledger=ledger)
             await fill_guest(store)
             await ledger.take_lease("thr_1", "one", lease_ms=1_000, context=GUEST)
-            matter = Matter("handoff", "", "guest", "thr_1", START)
-            assert await ledger.inbox().hold(matter, turn_id="one", ends_turn=True, context=GUEST) == "held"
             assert not await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
             assert await thread_ids(store, ANN) == []
-            assert await ledger.inbox().release("thr_1", Hold("", 0, matter.id), operator="olga", context=GUEST)
-            assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
-            assert await thread_ids(store, ANN) == ["thr_1"]
+
+    async def test_a_thread_whose_id_the_user_has_stays_with_its_hold(self, postgres_url: str) -> None:
+        async with emptied(postgres_url) as engine:
+            ledger = MemoryStore().ledger
+            store = PostgresStore(sessions_of(engine), ledger=ledger)
+            await fill_guest(store)
+            await store.save_thread(thread_of("thr_1", title="ann's own"), ANN)
+            hold = await held_by_olga(ledger)
+            with pytest.raises(ConflictError):
+                await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+            row = await ledger.load_turn("thr_1", context=GUEST)
+            assert row is not None
+            assert row.hold == hold
+
+    async def test_a_thread_deleted_during_the_handover_leaves_no_hold(self, postgres_url: str) -> None:
+        async with emptied(postgres_url) as engine:
+            ledger = MemoryStore().ledger
+            store = PostgresStore(sessions_of(engine), ledger=ledger)
+            await fill_guest(store)
+            await held_by_olga(ledger)
+
+            class Deleting(Files):
+                async def __call__(self, attachment_id: str) -> None:
+                    await store.delete_thread("thr_1", GUEST)
+
+            assert await store.hand_over("thr_1", "guest", ANN, copy_file=Deleting())
+            assert await ledger.load_turn("thr_1", context=ANN) is None
+            assert (await ledger.inbox().page("")).matters == []
+
+    async def test_a_handover_that_is_killed_at_any_request_keeps_the_hold(self, postgres_url: str) -> None:
+        deaths, died = 0, True
+        while died:
+            async with emptied(postgres_url) as engine:
+                local = Local()
+                store = PostgresStore(sessions_of(engine), ledger=local.store().ledger)
+                await fill_guest(store)
+                hold = await held_by_olga(local.store().ledger)
+                dying = PostgresStore(sessions_of(engine), ledger=dying_after(local, deaths).store().ledger)
+                died = False
+                try:
+                    await dying.hand_over("thr_1", "guest", ANN, copy_file=Files())
+                except KilledError:
+                    died = True
+                assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+                row = await local.store().ledger.load_turn("thr_1", context=ANN)
+                assert row is not None
+                assert row.hold == hold, deaths
+                [matter] = (await local.store().ledger.inbox().page("")).matters
+                assert (matter.user_id, matter.state) == ("ann", "taken")
+            deaths += 1
+        assert deaths > 7
+
+
+async def held_by_olga(ledger: Any) -> Hold:
+    """Give the guest's first thread to an operator."""
+    await ledger.take_lease("thr_1", "one", lease_ms=1_000, context=GUEST)
+    matter = Matter("handoff", "", "guest", "thr_1", START, operator="olga", is_guest=True)
+    assert await ledger.inbox().hold(matter, turn_id="one", ends_turn=True, context=GUEST) == "held"
+    row = await ledger.load_turn("thr_1", context=GUEST)
+    hold: Hold = row.hold
+    return hold
 
 
 async def populated() -> tuple[Local, list[Any]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from copy import deepcopy
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -20,7 +21,7 @@ from lambda_src.store.inbox import Inbox, Kind, Matter
 from lambda_src.store.ports import Hold, JournalBatch, LeaseTaken, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
-from tests.store.ledger_case import ADA, LEASE_MS, START_NS, Clock
+from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, Clock
 from tests.store.model import Inline
 from tests.store.tables import Aws
 
@@ -79,6 +80,17 @@ CASES: dict[str, Operation] = {
     "hold of a superseded turn": _hold("thr_twice"),
     "take_lease of a held thread": lambda ledger: _refused(_take("thr_held")(ledger)),
     "pass_on": lambda ledger: _inbox(ledger).pass_on("thr_held", HELD, operator="olga", context=ADA),
+    "settle": lambda ledger: _inbox(ledger).settle(
+        replace(_matter("thr_held"), due_ms=START_NS // 10**6),
+        accepted="handoff.requested",
+        due_ms=START_NS // 10**6 + 9,
+    ),
+    "settle of a matter that has changed": lambda ledger: _inbox(ledger).settle(
+        _matter("thr_held"), accepted="handoff.requested", due_ms=START_NS // 10**6 + 9
+    ),
+    "close_matter": lambda ledger: _inbox(ledger).close_matter(_matter("thr_held"), operator="olga"),
+    "hand_over_turns": lambda ledger: ledger.hand_over_turns("thr_held", ADA.user.id, context=BOB),
+    "hand_over_turns during a turn": lambda ledger: ledger.hand_over_turns("thr_running", ADA.user.id, context=BOB),
     "release": lambda ledger: _inbox(ledger).release("thr_held", HELD, operator="olga", context=ADA),
     "open_matter": lambda ledger: _inbox(ledger).open_matter(_matter("thr_1", "thumbs-down", "msg_1")),
     "matters_of": lambda ledger: _inbox(ledger).matters_of("thr_held", context=ADA),

@@ -61,8 +61,16 @@ class Support:
     topic: Topic
     memory: MemoryStore | None = None
 
+    retention_s: int = 0
+
+    def keep(self, *, retention_s: int) -> None:
+        """Remove ada's thread so long after its last message."""
+        self.retention_s = retention_s
+        if self.memory is not None:
+            self.memory = MemoryStore(clock=lambda: self.local.now, retention_s=retention_s)
+
     def store(self, local: Local | None = None) -> Any:
-        return self.memory or (local or self.local).store()
+        return self.memory or (local or self.local).store(retention_s=self.retention_s)
 
     def inbox(self, local: Local | None = None) -> Inbox:
         return AnnouncedInbox(self.store(local).ledger.inbox(), self.topic, wait_ms=WAIT_MINUTES * 60_000)
@@ -144,9 +152,11 @@ async def test_a_user_whom_nobody_answers_gets_one_message(support: Support) -> 
 async def test_a_user_whom_a_person_answers_in_time_gets_no_message(support: Support) -> None:
     await support.ask()
     await take(support, until_s=3_600)
-    support.local.later(WAIT_MINUTES * 60)
-    assert await support.look() == 0
+    for _ in range(2):
+        support.local.later(WAIT_MINUTES * 60)
+        await support.look()
     assert (await support.messages(), support.topic.events) == ([], ["handoff.requested"])
+    assert await support.states() == ["taken"]
 
 
 async def test_a_thread_returns_to_the_inbox_when_the_operators_role_expires(support: Support) -> None:
@@ -164,10 +174,72 @@ async def test_a_thread_returns_to_the_inbox_when_the_operators_role_expires(sup
 async def take(support: Support, *, until_s: int) -> None:
     """An operator takes ada's thread, with a token that is valid so long."""
     row = await support.store().ledger.load_turn("thr_1", context=ADA)
-    inbox = support.inbox()
-    assert await inbox.pass_on("thr_1", row.hold, operator="olga", context=ADA)
-    [matter] = await inbox.matters_of("thr_1", context=ADA)
-    await inbox.settle(matter, accepted=None, due_ms=support.local.now // 10**6 + until_s * 1000)
+    until_ms = support.local.now // 10**6 + until_s * 1000
+    assert await support.inbox().pass_on("thr_1", row.hold, operator="olga", until_ms=until_ms, context=ADA)
+
+
+async def test_a_held_thread_stays_in_the_inbox_however_long_it_waits(support: Support) -> None:
+    await support.ask()
+    for _ in range(200):
+        support.local.later(86_400)
+        await support.look()
+    row = await support.store().ledger.load_turn("thr_1", context=ADA)
+    assert (await support.states(), row.hold.state) == (["open"], "waiting")
+    assert await support.messages() == [TEXT]
+    support.local.later(3_600)
+    assert await support.look() == 0, "it is looked at once a day"
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_the_hold_of_a_thread_that_retention_has_removed_is_released(support: Support, *, is_taken: bool) -> None:
+    support.keep(retention_s=40 * 86_400)
+    await support.ask()
+    if is_taken:
+        await take(support, until_s=400 * 86_400)
+    for _ in range(39):
+        support.local.later(86_400)
+        await support.look()
+    assert await support.states() == ["taken" if is_taken else "open"]
+    before = await support.messages()
+    for _ in range(5):  # the message to a waiting user has extended the thread's life
+        support.local.later(86_400)
+        await support.look()
+    row = await support.store().ledger.load_turn("thr_1", context=ADA)
+    assert row is None or row.hold is None
+    assert await support.states() == ["closed"]
+    assert before == ([] if is_taken else [TEXT])
+    support.local.later(31 * 86_400)
+    assert await support.states() == []
+
+
+async def test_a_matter_that_account_linking_moves_before_its_thread_is_kept(support: Support) -> None:
+    await support.ask()
+    other = context_of("bob")
+    assert await support.store().ledger.hand_over_turns("thr_1", "ada", context=other)
+    for _ in range(WAIT_MINUTES * 2):
+        support.local.later(60)
+        await support.look()
+    assert await support.states() == ["open"]
+    await support.store().save_thread(thread_of(), other)
+    support.local.later(3_600)
+    await support.look()
+    page = await support.store().load_thread_items("thr_1", None, 100, "asc", other)
+    assert [item.content[0].text for item in page.data] == [TEXT]
+
+
+async def test_a_thread_that_was_taken_without_a_request_has_no_event_while_it_is_taken(support: Support) -> None:
+    app = SupportApp(
+        store=support.store(), clock=lambda: support.local.now, until_s=support.local.now // SECOND + 90_000
+    )
+    thread_id = await app.thread("ann")
+    assert (await app.operator("olga").post("ann", thread_id, "take")).status == 200
+    for _ in range(24):
+        support.local.later(3_600)
+        await support.look()
+    assert (await support.states(), support.topic.sent) == (["taken"], [])
+    support.local.later(3_600)
+    await support.look()
+    assert await support.states() == ["open"]
 
 
 async def test_thumbs_down_and_failed_turns_are_announced(support: Support) -> None:
@@ -203,7 +275,7 @@ async def test_a_look_that_finds_nothing_is_one_query_for_each_assistant() -> No
 @pytest.mark.parametrize("is_down", [False, True])
 async def test_events_and_the_message_survive_a_process_that_dies_at_any_request(is_down: bool) -> None:
     """Each event arrives at least once, always with the same id, and the message is stored once."""
-    for requests in range(12):
+    for requests in range(16):
         support = Support(Local(), Topic(is_down=is_down))
         matter = await support.ask()
         support.topic.is_down = False
@@ -320,7 +392,7 @@ async def test_events_reach_the_topic_and_the_user_is_informed_whatever_fault_th
 ) -> None:
     with moto_aws():
         clients = {fault: cast(Any, Aws().dynamodb) for fault in FAULTS}  # each has its own quota of retries
-        for fault, number in itertools.product(FAULTS, range(6)):  # a look that informs a user makes six requests
+        for fault, number in itertools.product(FAULTS, range(8)):  # a look that informs a user makes eight requests
             support = Support(Local(), Topic(is_down=True))
             matter = await support.ask()
             support.topic.is_down = False
@@ -357,3 +429,16 @@ async def test_the_composed_stage_publishes_ids_and_nothing_that_people_wrote(
     assert sorted(body["type"] for body in bodies) == ["feedback.negative", "handoff.requested", "turn.failed"]
     assert {(body["user"], body["thread"]) for body in bodies} == {("ann", thread_id)}
     assert CANARY not in json.dumps(published)
+
+
+async def test_a_topic_that_was_deleted_refuses_no_request_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DEFAULT_REGION", "us-east-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with moto_aws():
+        sns = boto3.client("sns", region_name="us-east-1")
+        topic = sns.create_topic(Name="events")["TopicArn"]
+        sns.delete_topic(TopicArn=topic)
+        app = SupportApp(settings=Settings(store="memory", operators=OPERATORS, events_topic=topic))
+        thread_id = await app.waiting("ann")
+    [matter] = await app.operator("olga").matters()
+    assert (matter["thread"], matter["state"]) == (thread_id, "open")

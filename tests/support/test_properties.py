@@ -1,7 +1,9 @@
-"""Takeover on the strict engine: users and operators in processes that interleave, and that may die at any request.
+"""Takeover on the strict engine: users, operators, their clock and sweeps in processes that interleave, and that may
+die at any request.
 
-Whatever happens: one operator has a thread, no model writes while a person has it, every message is stored once, and
-lease and inbox agree. Afterwards an operator can finish, and the assistant answers again.
+Whatever happens: one operator has a thread, no model writes while a person has it, every message is stored once, lease
+and inbox agree, the clock forgets no held thread, and each request for a person is announced. Afterwards an operator
+can finish, and the assistant answers again.
 """
 
 import asyncio
@@ -34,7 +36,9 @@ from lambda_src.errors import ChatError
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.ports import Hold
+from lambda_src.support.clock import OperatorClock
 from lambda_src.support.desk import LEAVING, LEFT, Desk
+from lambda_src.support.events import REQUESTED, publish_nothing
 from lambda_src.turns import closing
 from lambda_src.turns.duplicates import MESSAGE, TurnRequest
 from lambda_src.turns.lifecycle import Turns
@@ -51,6 +55,9 @@ THREAD = "thr_1"
 REFUSALS = (ChatError, NotFoundError, KilledError)
 USER_ACTIONS = ("say", "say", "ask", "ask", "stop", "link", "delete", "erase")
 OPERATOR_ACTIONS = ("take", "write", "return", "close", "withdraw")
+CLOCK_ACTIONS = ("look", "look", "sweep")
+ROLE_S = 90  # how long the token of an operator is valid, unless that is not known
+WAIT_MINUTES = 5
 FOREVER = 10_000  # requests
 
 
@@ -82,6 +89,7 @@ class Process:
     store: DynamoDBStore = field(init=False)
     turns: Turns = field(init=False)
     desk: Desk = field(init=False)
+    clock: OperatorClock = field(init=False)
 
     def __post_init__(self) -> None:
         dying = Ticking(self.requests, self.local)
@@ -101,6 +109,15 @@ class Process:
             self.turns,
             MemoryCounters(clock=lambda: self.local.now),
             assistants=("",),
+            clock=lambda: self.local.now,
+        )
+        self.clock = OperatorClock(
+            self.store.ledger.inbox(),
+            self.store,
+            publish_nothing,
+            assistants=("",),
+            wait_minutes=WAIT_MINUTES,
+            unanswered_message="Nobody is here.",
             clock=lambda: self.local.now,
         )
 
@@ -147,15 +164,26 @@ class Process:
                 await self.store.delete_thread(THREAD, ANN)
                 await self.store.sweep_thread(THREAD, ANN, stop=lambda: False)
             case "take":
-                await self.desk.take(THREAD, ANN, operator=who, matter_id=None)
+                await self.desk.take(THREAD, ANN, operator=who, matter_id=None, until_s=self.until_s(number))
             case "write":
-                await self.desk.write(THREAD, ANN, operator=who, author=who, text=f"{number}", name=f"name-{number}")
+                name, until_s = f"name-{number}", self.until_s(number)
+                await self.desk.write(
+                    THREAD, ANN, operator=who, author=who, text=f"{number}", name=name, until_s=until_s
+                )
             case "return":
                 await self.desk.give_back(THREAD, ANN, operator=who)
             case "close":
                 await self.desk.close(THREAD, ANN, operator=who)
             case "withdraw":
                 await self.desk.withdraw(who, "request")
+            case "look":
+                await self.clock.look(stop=lambda: False)
+            case "sweep":
+                await self.store.sweep(stop=lambda: False)
+
+    def until_s(self, number: int) -> int:
+        """When the role of the operator expires who acts; that is not known of every other action."""
+        return self.local.now // 10**9 + ROLE_S if number % 2 else 0
 
 
 async def answer(store: DynamoDBStore, context: RequestContext) -> AsyncIterator[bytes]:
@@ -196,7 +224,19 @@ steps = st.one_of(
     st.builds(
         Step, st.sampled_from(["olga", "otto"]), st.sampled_from(OPERATOR_ACTIONS), st.integers(0, 9) | st.just(FOREVER)
     ),
+    st.builds(Step, st.just("clock"), st.sampled_from(CLOCK_ACTIONS), st.integers(0, 12) | st.just(FOREVER)),
 )
+
+
+@dataclass(frozen=True)
+class Round:
+    """Steps that happen concurrently, and how many seconds pass after them."""
+
+    together: list[Step]
+    then_s: int
+
+
+rounds_of_steps = st.builds(Round, st.lists(steps, min_size=1, max_size=3), st.sampled_from([1, 1, 60, 120, 400]))
 
 
 def refused(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
@@ -257,25 +297,26 @@ async def assert_consistent(local: Local, owner: RequestContext) -> None:
     else:
         [matter] = open_handoffs
         assert (matter.id, matter.operator) == (hold.matter, hold.operator)
+        assert matter.due_ms is not None, "the clock looks at it some day"
 
 
-async def scene(rounds: list[list[Step]], schedule: list[int]) -> None:
+async def scene(rounds: list[Round], schedule: list[int]) -> None:
     """Play the rounds, each of them concurrently; then let everybody finish."""
     local = Local()
     await local.store().save_thread(thread_of(THREAD), ANN)
     number = 0
-    for together in rounds:
+    for played in rounds:
         processes: list[tuple[HeldExecutor, Callable[[], Awaitable[None]]]] = []
-        for step in together:
+        for step in played.together:
             held = HeldExecutor()
             process = Process(local, held, step.dies_at)
             number += 1
             processes.append((held, refused(partial(process.act, step.who, step.action, number))))
         await interleave(schedule, *processes)
-        local.later(1)
+        local.later(played.then_s)
     local.later(400)  # every lease of a dead process has expired
     last = Process(local)
-    if any(step.action == "erase" for together in rounds for step in together):
+    if any(step.action == "erase" for played in rounds for step in played.together):
         await last.erase()
     owner = await owner_of(last)
     if owner is None:
@@ -285,6 +326,12 @@ async def scene(rounds: list[list[Step]], schedule: list[int]) -> None:
     thread = await last.store.load_thread(THREAD, owner)
     await last.turns.recover(THREAD, owner)
     await assert_consistent(local, owner)
+    for _ in range(2):
+        await last.clock.look(stop=lambda: False)
+        local.later(60)
+    await assert_consistent(local, owner)
+    page = await last.store.ledger.inbox().page("", kind="handoff")
+    assert [matter.id for matter in page.matters if REQUESTED not in matter.accepted] == []
     assert_conversation(await items_of(local, owner))
     if isinstance(thread.status, ClosedStatus):
         return
@@ -303,8 +350,8 @@ async def scene(rounds: list[list[Step]], schedule: list[int]) -> None:
 
 @settings(max_examples=3 * MACHINES, deadline=None)
 @given(
-    rounds=st.lists(st.lists(steps, min_size=1, max_size=3), min_size=1, max_size=4),
+    rounds=st.lists(rounds_of_steps, min_size=1, max_size=6),
     schedule=st.lists(st.integers(0, 2), max_size=40),
 )
-def test_a_thread_is_with_one_person_or_the_assistant(rounds: list[list[Step]], schedule: list[int]) -> None:
+def test_a_thread_is_with_one_person_or_the_assistant(rounds: list[Round], schedule: list[int]) -> None:
     asyncio.run(scene(rounds, schedule))

@@ -8,6 +8,7 @@ import pytest
 from agents import Model
 from agents.testing import ScriptedModel
 
+from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.dev.testing import calls, says
 from lambda_src.json_settings import QuotaSettings
 from lambda_src.models.demo_model import DemoModel
@@ -48,6 +49,19 @@ async def test_a_message_to_a_person_costs_no_tokens() -> None:
     thread_id = await support.waiting()
     for number in range(12):  # each would reserve thousands of tokens
         assert (await support.say("ann", thread_id, f"{number} " + "word " * 400)).status == 200
+
+
+async def test_a_user_can_write_to_a_person_while_new_answers_are_stopped() -> None:
+    local = Local()
+    settings = Settings(table="t", operators=OPERATORS)
+    support = SupportApp(store=local.store(), settings=settings, clock=lambda: local.now)
+    thread_id = await support.waiting()
+    switch = {"pk": {"S": "STAGE#switch"}, "sk": {"S": "SWITCH"}, "text": {"S": "Back at nine."}}
+    local.engine.put_item(TableName="table", Item=switch)
+    local.later(60)
+    assert (await support.say("ann", thread_id, "are you there?")).status == 200
+    refused = await support.chat("ann")("threads.create", input=message("hello"))
+    assert (refused.status, refused.json["message"]) == (429, "Back at nine.")
 
 
 async def test_operator_and_user_read_each_other(support: SupportApp) -> None:
@@ -110,6 +124,20 @@ async def test_closing_a_request_that_nobody_took_gives_the_thread_back(support:
     before = len(inputs_of(support))
     assert (await support.say("ann", thread_id, "hello?")).status == 200
     assert len(inputs_of(support)) > before
+
+
+async def test_the_assistant_knows_who_spoke_after_a_request_is_closed_that_went_back_to_the_inbox(
+    support: SupportApp,
+) -> None:
+    thread_id = await support.waiting()
+    olga = support.operator("olga")
+    await olga.post("ann", thread_id, "take")
+    await olga.write("ann", thread_id, "You get a refund.")
+    del support.operates["olga"]
+    assert (await olga.get("inbox")).status == 404, "the thread is back in the inbox"
+    assert (await support.operator("otto").post("ann", thread_id, "close")).status == 200
+    await support.say("ann", thread_id, "thanks")
+    assert json.dumps(LEFT)[1:-1] in json.dumps(inputs_of(support)[-1])
 
 
 async def test_a_message_with_the_same_turn_id_is_written_once(support: SupportApp) -> None:
@@ -274,7 +302,38 @@ async def test_what_retention_has_removed_leaves_the_open_matters() -> None:
     thread_id = await support.waiting()
     now_s += 3 * 86_400
     assert (await support.operator("olga").get(f"threads/ann/{thread_id}")).status == 404
-    assert await support.operator("olga").matters("?state=open") == []
+    assert [matter["state"] for matter in await support.operator("olga").matters()] == ["closed"]
+    row = await store.ledger.load_turn(thread_id, context=context_of("ann"))
+    assert row is None or row.hold is None
+
+
+async def test_nothing_is_written_from_another_tab_of_the_operator_after_the_return(support: SupportApp) -> None:
+    olga = support.operator("olga")
+    for user in ("ann", "bob", "cleo"):
+        thread_id = await support.waiting(user)
+        await olga.post(user, thread_id, "take")
+        returned, written = await asyncio.gather(
+            olga.post(user, thread_id, "return"), olga.write(user, thread_id, "from the other tab")
+        )
+        assert (returned.status, written.status) in ((200, 200), (200, 409))
+        items = (await support.store.load_thread_items(thread_id, None, 100, "asc", context_of(user))).data
+        assert items[-1].type == "hidden_context_item", "the note comes last"
+        assert (await olga.write(user, thread_id, "too late")).status == 409
+
+
+async def test_a_thread_that_one_tab_of_the_operator_closed_is_closed_in_the_other(support: SupportApp) -> None:
+    thread_id = await support.waiting()
+    olga = support.operator("olga")
+    for _ in range(2):
+        assert (await olga.post("ann", thread_id, "take")).status == 200
+    closed = await asyncio.gather(*(olga.post("ann", thread_id, "close") for _ in range(2)))
+    assert 200 in {answer.status for answer in closed}
+    assert {answer.status for answer in closed} <= {200, 409}
+    for change in ("messages", "return", "take"):
+        body = {"text": "hi"} if change == "messages" else None
+        assert (await olga.post("ann", thread_id, change, body)).status in (200, 409)
+    assert (await support.texts("ann", thread_id))[-1] != "**Olga:** hi"
+    assert [matter["state"] for matter in await olga.matters()] == ["closed"]
 
 
 async def test_a_thumbs_down_is_one_matter(support: SupportApp) -> None:

@@ -4,7 +4,9 @@ A row in the thread's partition leads to each matter, so that deleting the threa
 that the clock must look at has an `order`, its due time, so that the index lists exactly those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from chatkit.store import NotFoundError
@@ -40,6 +42,9 @@ GUEST = "is_guest"  # BOOL: the thread is a guest's
 OPENED_NS = "opened_ns"  # N: nanoseconds since 1970
 CHANGED_MS = "changed_ms"  # N: of the last change of its state, in milliseconds since 1970
 ACCEPTED = "accepted"  # L of S: the events about it that were delivered
+UNTIL_MS = "until_ms"  # N: when the role of who took it expires, in milliseconds since 1970; 0 if that is not known
+
+Due = Literal["now", "unless it was due"]
 
 _MS = 1_000_000
 _NEW = f"attribute_not_exists(#{keys.PARTITION_KEY})"
@@ -81,10 +86,10 @@ class TableInbox(LedgerPart):
     async def matters_of(self, thread_id: str, *, context: RequestContext) -> list[Matter]:
         """inbox.Inbox. Two requests, the second only if there are any."""
         partition = keys.thread_partition(context.user.id, thread_id)
-        found: list[Key] = []
+        listed: list[Key] = []
         async for page in self._table.pages(partition, prefix=keys.MATTER_PREFIX):
-            found += [rows.matter_key(row) for row in page]
-        stored = await self._table.get_many(found) if found else {}
+            listed += [rows.matter_key(row) for row in page]
+        stored = await self._table.get_many(listed) if listed else {}
         matters = [_matter(row, pk.partition("#")[2]) for (pk, _), row in stored.items() if self._is_listed(row, None)]
         own = [matter for matter in matters if matter.user_id == context.user.id]
         return sorted(own, key=lambda matter: matter.id)
@@ -92,12 +97,9 @@ class TableInbox(LedgerPart):
     @within_budget
     async def close_matter(self, matter: Matter, *, operator: str) -> None:
         """inbox.Inbox."""
-        closed = self._changed(matter, operator=operator, state="closed")
-        own = f"#{rows.USER_ID} = :{rows.USER_ID}"  # account linking may have given it to another user
-        try:
-            await self._table.apply(Update(closed.key, closed.expression, closed.values, condition=own))
-        except ConditionFailedError:
-            return
+        writes = self._changed(matter, operator=operator, state="closed", seen=matter)
+        with suppress(ConditionFailedError):
+            await self._table.transact(*writes)
 
     @within_budget
     async def due(self, assistant: str, *, now_ms: int) -> list[Matter]:
@@ -110,19 +112,29 @@ class TableInbox(LedgerPart):
 
     @within_budget
     async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
-        """inbox.Inbox. One write."""
+        """inbox.Inbox. One write; if the matter has changed, a second one for the event."""
         events = {"L": [] if accepted is None else [rows.text(accepted)]}
         values: dict[str, Mapping[str, Any]] = {":events": events, ":none": {"L": []}}
-        expression = f"SET #{ACCEPTED} = list_append(if_not_exists(#{ACCEPTED}, :none), :events)"
-        if due_ms is None:
-            expression += f" REMOVE #{keys.ORDER_KEY}"
-        else:
-            expression += f", #{keys.ORDER_KEY} = :order"
-            values[":order"] = rows.text(keys.order_of(due_ms * _MS, matter.id))
+        appending = f"SET #{ACCEPTED} = list_append(if_not_exists(#{ACCEPTED}, :none), :events)"
+        condition, seen = _as_read(matter)
+        due, was_due = _is_due_as_read(matter)
+        seen |= was_due
+        ordering = f" REMOVE #{keys.ORDER_KEY}"
+        if due_ms is not None:
+            ordering = f", #{keys.ORDER_KEY} = :order"
+            seen[":order"] = _order(due_ms, matter.id)
         try:
-            await self._table.update(_key(matter), expression, condition=_STORED, values=values)
-        except ConditionFailedError:
-            return
+            await self._table.update(
+                _key(matter), appending + ordering, condition=f"{condition} AND {due}", values={**values, **seen}
+            )
+        except ConditionFailedError as fault:
+            if accepted is None or accepted in _accepted(fault.old):
+                return
+            condition = f"{_STORED} AND attribute_not_exists(#{ACCEPTED})"
+            if ACCEPTED in fault.old:  # so that a retry of this write after a lost response adds nothing
+                condition, values[":known"] = f"#{ACCEPTED} = :known", fault.old[ACCEPTED]
+            with suppress(ConditionFailedError):
+                await self._table.update(_key(matter), appending, condition=condition, values=values)
 
     @within_budget
     async def hold(
@@ -132,14 +144,14 @@ class TableInbox(LedgerPart):
         bounds.writable(context.user.id, matter.thread_id, turn_id)
         key = keys.thread_partition(context.user.id, matter.thread_id), keys.TURN
         attributes = self._held(matter.operator, matter.id)
-        removed = ""
+        removed = f" REMOVE #{keys.TTL_ATTRIBUTE}"
         if ends_turn:
             attributes |= {
                 turn_rows.ENDED: {"BOOL": True},
                 turn_rows.EXPIRES_MS: rows.number(self._now_ms()),
                 turn_rows.LAST_ORDER: rows.number(self._clocks.ahead(key[0])),
             }
-            removed = f" REMOVE {turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}, #{turn_rows.UNENDED}"
+            removed += f", {turn_rows.BEFORE_ATTRIBUTES}, #{turn_rows.UNRECOVERED}, #{turn_rows.UNENDED}"
         lease = Update(
             key,
             f"SET {rows.setting(attributes)}{removed}",
@@ -157,20 +169,33 @@ class TableInbox(LedgerPart):
         return "held"
 
     @within_budget
-    async def pass_on(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
+    async def pass_on(
+        self,
+        thread_id: str,
+        hold: Hold,
+        *,
+        operator: str,
+        until_ms: int | None = None,
+        seen: Matter | None = None,
+        context: RequestContext,
+    ) -> bool:
         """inbox.Inbox. One transaction."""
         bounds.writable(context.user.id, thread_id)
+        is_same = operator == hold.operator
         attributes = self._held(operator, hold.matter)
-        if operator == hold.operator:
+        if is_same:
             del attributes[turn_rows.HELD_MS]
         state: State = "taken" if operator else "open"
-        lease = f"SET {rows.setting(attributes)}"
+        lease = f"SET {rows.setting(attributes)} REMOVE #{keys.TTL_ATTRIBUTE}"
         values = rows.valued(attributes) | {":yes": {"BOOL": True}}
         condition = f"#{turn_rows.ENDED} = :yes"
         if context.turn_id is not None:
             partition = keys.thread_partition(context.user.id, thread_id)
             self._clocks.hold(partition, context.turn_id, self._clocks.ahead(partition))
-        return await self._change(thread_id, hold, lease, values, condition, (operator, state), context)
+        matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
+        due: Due = "unless it was due" if is_same else "now"
+        changed = self._changed(matter, operator=operator, state=state, until_ms=until_ms, due=due, seen=seen)
+        return await self._change(thread_id, hold, Lease(lease, values, condition), changed, context)
 
     @within_budget
     async def release(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
@@ -182,68 +207,104 @@ class TableInbox(LedgerPart):
             keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms() + TTL_MS),
         }
         removed = ", ".join(f"#{name}" for name in turn_rows.HOLD)
-        lease = f"SET {rows.setting(attributes)} REMOVE {removed}"
-        return await self._change(thread_id, hold, lease, rows.valued(attributes), "", (operator, "closed"), context)
+        lease = Lease(f"SET {rows.setting(attributes)} REMOVE {removed}", rows.valued(attributes))
+        matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
+        changed = self._changed(matter, operator=operator, state="closed")
+        return await self._change(thread_id, hold, lease, changed, context)
 
     async def _change(
         self,
         thread_id: str,
         hold: Hold,
-        lease: str,
-        values: Mapping[str, Mapping[str, Any]],
-        condition: str,
-        becomes: tuple[str, State],
+        lease: "Lease",
+        changed: Sequence[Update | Put],
         context: RequestContext,
     ) -> bool:
         """Change a lease that has this hold, and its matter; False if it has not."""
         key = keys.thread_partition(context.user.id, thread_id), keys.TURN
         conditions = [rows.NOT_DELETED, f"#{turn_rows.HELD_BY} = :was", f"#{turn_rows.MATTER} = :is"]
-        values = {**values, ":was": rows.text(hold.operator), ":is": rows.text(hold.matter)}
-        update = Update(key, lease, values, condition=" AND ".join([*conditions, *([condition] if condition else [])]))
-        matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
-        operator, state = becomes
+        values = {**lease.values, ":was": rows.text(hold.operator), ":is": rows.text(hold.matter)}
+        condition = " AND ".join([*conditions, *([lease.condition] if lease.condition else [])])
         try:
-            await self._table.transact(update, self._changed(matter, operator=operator, state=state))
+            await self._table.transact(Update(key, lease.expression, values, condition=condition), *changed)
         except ConditionFailedError:
             return False
         return True
 
     def _held(self, operator: str, matter_id: str) -> dict[str, Mapping[str, Any]]:
-        """The attributes of a held lease. It is kept as long as its matter, not for a week as other leases are."""
+        """The attributes of a held lease, which has no TTL, unlike other leases."""
         return {
             turn_rows.HELD_BY: rows.text(operator),
             turn_rows.HELD_MS: rows.number(self._now_ms()),
             turn_rows.MATTER: rows.text(matter_id),
-            keys.TTL_ATTRIBUTE: self._ttl("open"),
         }
 
     def _opening(self, matter: Matter) -> tuple[Put, Put]:
         """The writes of a new matter: its row, and the row in the thread's partition that leads to it."""
         pk, sk = _key(matter)
-        lead = {
-            keys.PARTITION_KEY: rows.text(keys.thread_partition(matter.user_id, matter.thread_id)),
-            keys.SORT_KEY: rows.text(keys.matter_sort(matter.occasion)),
-            rows.INBOX: rows.text(pk),
-            rows.MATTER: rows.text(sk),
-            keys.TTL_ATTRIBUTE: self._ttl("open"),
-        }
-        row = {
+        state: State = "taken" if matter.operator else "open"
+        row: dict[str, Mapping[str, Any]] = {
             keys.PARTITION_KEY: rows.text(pk),
             keys.SORT_KEY: rows.text(sk),
             keys.ORDER_KEY: rows.text(keys.order_of(matter.opened_ns, sk)),
             OPENED_NS: rows.number(matter.opened_ns),
             CAUSE: rows.text(matter.cause),
             GUEST: {"BOOL": matter.is_guest},
-            **self._state_of(matter, matter.operator, "taken" if matter.operator else "open"),
+            **self._state_of(matter, matter.operator, state),
         }
-        return Put(row, _NEW), Put(lead, _NEW)
+        if matter.operator:
+            row[UNTIL_MS] = rows.number(matter.until_ms)
+        if matter.accepted:
+            row[ACCEPTED] = {"L": [rows.text(event) for event in sorted(matter.accepted)]}
+        return Put(row, _NEW), Put(self._lead(matter, state), _NEW)
 
-    def _changed(self, matter: Matter, *, operator: str, state: State) -> Update:
-        """The write of a matter's new state. Restores a row that has expired before its hold."""
+    def _lead(self, matter: Matter, state: State) -> Row:
+        """The row in a thread's partition that leads to a matter."""
+        pk, sk = _key(matter)
+        return {
+            keys.PARTITION_KEY: rows.text(keys.thread_partition(matter.user_id, matter.thread_id)),
+            keys.SORT_KEY: rows.text(keys.matter_sort(matter.occasion)),
+            rows.INBOX: rows.text(pk),
+            rows.MATTER: rows.text(sk),
+            **self._expiry(matter.kind, state),
+        }
+
+    def _changed(
+        self,
+        matter: Matter,
+        *,
+        operator: str,
+        state: State,
+        until_ms: int | None = None,
+        due: "Due | None" = None,
+        seen: Matter | None = None,
+    ) -> list[Update | Put]:
+        """The writes of a matter's new state, on condition that it is as it was read as `seen`, if given.
+
+        Restores rows that an older release has let expire before their hold.
+        """
         attributes = self._state_of(matter, operator, state)
+        if until_ms is not None:
+            attributes[UNTIL_MS] = rows.number(until_ms)
         once = f"#{OPENED_NS} = if_not_exists(#{OPENED_NS}, :{OPENED_NS})"
-        values = {**rows.valued(attributes), f":{OPENED_NS}": rows.number(matter.opened_ns)}
-        return Update(_key(matter), f"SET {rows.setting(attributes)}, {once}", values)
+        values = rows.valued(attributes) | {f":{OPENED_NS}": rows.number(matter.opened_ns)}
+        match due:
+            case "now":
+                once += f", #{keys.ORDER_KEY} = :order"
+            case "unless it was due":
+                once += f", #{keys.ORDER_KEY} = if_not_exists(#{keys.ORDER_KEY}, :order)"
+            case None:
+                pass
+        if due is not None:
+            values[":order"] = _order(self._now_ms(), matter.id)
+        removed = "" if keys.TTL_ATTRIBUTE in attributes else f" REMOVE #{keys.TTL_ATTRIBUTE}"
+        condition = ""
+        if seen is not None:
+            condition, read = _as_read(seen)
+            values |= read
+        update = Update(_key(matter), f"SET {rows.setting(attributes)}, {once}{removed}", values, condition=condition)
+        ends_hold = matter.kind == "handoff" and state == "closed"  # until then the row that leads to it is kept, too
+        return [update, Put(self._lead(matter, state))] if ends_hold else [update]
 
     def _state_of(self, matter: Matter, operator: str, state: State) -> dict[str, Mapping[str, Any]]:
         return {
@@ -253,11 +314,15 @@ class TableInbox(LedgerPart):
             OPERATOR: rows.text(operator),
             STATE: rows.text(state),
             CHANGED_MS: rows.number(self._now_ms()),
-            keys.TTL_ATTRIBUTE: self._ttl(state),
+            **self._expiry(matter.kind, state),
         }
 
-    def _ttl(self, state: State) -> Mapping[str, str]:
-        return turn_rows.ttl(self._now_ms() + (CLOSED_TTL_S if state == "closed" else OPEN_TTL_S) * 1000)
+    def _expiry(self, kind: Kind, state: State) -> dict[str, Mapping[str, Any]]:
+        """The TTL of a matter and of the row that leads to it; none while it is the reason of a hold."""
+        if kind == "handoff" and state != "closed":
+            return {}
+        kept_s = CLOSED_TTL_S if state == "closed" else OPEN_TTL_S
+        return {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms() + kept_s * 1000)}
 
     def _is_alive(self, row: Row) -> bool:
         return not rows.is_expired(row, now_s=self._now_ms() // 1000)
@@ -266,12 +331,55 @@ class TableInbox(LedgerPart):
         return self._is_alive(row) and state in (None, row[STATE]["S"])
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The change of a lease, and a condition besides that it has a certain hold."""
+
+    expression: str
+    values: Mapping[str, Mapping[str, Any]]
+    condition: str = ""
+
+
 def _key(matter: Matter) -> Key:
     return keys.inbox_partition(matter.assistant), matter.id
 
 
+def _order(due_ms: int, matter_id: str) -> Mapping[str, Any]:
+    return rows.text(keys.order_of(due_ms * _MS, matter_id))
+
+
+def _as_read(matter: Matter) -> tuple[str, dict[str, Mapping[str, Any]]]:
+    """inbox.is_as_read as a condition and its values."""
+    was = {
+        STATE: rows.text(matter.state),
+        OPERATOR: rows.text(matter.operator),
+        rows.USER_ID: rows.text(matter.user_id),
+    }
+    if matter.changed_ms:
+        was[CHANGED_MS] = rows.number(matter.changed_ms)
+    condition = " AND ".join(f"#{name} = :was_{name}" for name in was)
+    return condition, {f":was_{name}": value for name, value in was.items()}
+
+
+def _is_due_as_read(matter: Matter) -> tuple[str, dict[str, Mapping[str, Any]]]:
+    """The condition that the clock's time is as it was read. The time of a new matter is not in whole milliseconds."""
+    if matter.due_ms is None:
+        return f"attribute_not_exists(#{keys.ORDER_KEY})", {}
+    first_ns = matter.due_ms * _MS
+    return f"#{keys.ORDER_KEY} >= :due AND #{keys.ORDER_KEY} < :next_ms", {
+        ":due": rows.text(keys.order_of(first_ns, "")),
+        ":next_ms": rows.text(keys.order_of(first_ns + _MS, "")),
+    }
+
+
+def _accepted(row: Row) -> frozenset[str]:
+    return frozenset(event["S"] for event in row.get(ACCEPTED, {}).get("L", ()))
+
+
 def _matter(row: Row, assistant: str) -> Matter:
     order = row.get(keys.ORDER_KEY)
+    due_ms = None if order is None else keys.arrived_ns(order["S"]) // _MS
+    until_ms = int(row[UNTIL_MS]["N"]) if UNTIL_MS in row else due_ms  # older releases knew only when it was due
     return Matter(
         kind=cast("Kind", row[KIND]["S"]),
         assistant=assistant,
@@ -283,6 +391,7 @@ def _matter(row: Row, assistant: str) -> Matter:
         state=cast("State", row[STATE]["S"]),
         operator=row[OPERATOR]["S"],
         changed_ms=int(row[CHANGED_MS]["N"]),
-        accepted=frozenset(event["S"] for event in row.get(ACCEPTED, {}).get("L", ())),
-        due_ms=None if order is None else keys.arrived_ns(order["S"]) // _MS,
+        accepted=_accepted(row),
+        due_ms=due_ms,
+        until_ms=(until_ms or 0) if row[STATE]["S"] == "taken" else 0,
     )

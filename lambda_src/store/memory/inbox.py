@@ -19,6 +19,7 @@ from lambda_src.store.inbox import (
     MatterPage,
     State,
     handoff_of,
+    is_as_read,
 )
 from lambda_src.store.memory.rows import UserRows
 from lambda_src.store.ports import Hold
@@ -63,7 +64,8 @@ class MemoryInbox:
 
     async def close_matter(self, matter: Matter, *, operator: str) -> None:
         """inbox.Inbox."""
-        if (stored := self._user(matter.user_id).ledger.matters.get(matter.id)) is not None:
+        stored = self._user(matter.user_id).ledger.matters.get(matter.id)
+        if stored is not None and is_as_read(stored, matter):
             self._put(replace(stored, state="closed", operator=operator))
 
     async def due(self, assistant: str, *, now_ms: int) -> list[Matter]:
@@ -76,6 +78,8 @@ class MemoryInbox:
         matters = self._user(matter.user_id).ledger.matters
         if (stored := matters.get(matter.id)) is not None:
             events = {*stored.accepted, *([] if accepted is None else [accepted])}
+            is_same = is_as_read(stored, matter) and stored.due_ms == matter.due_ms
+            due_ms = due_ms if is_same else stored.due_ms
             matters[matter.id] = replace(stored, accepted=frozenset(events), due_ms=due_ms)
 
     async def hold(
@@ -100,17 +104,35 @@ class MemoryInbox:
         self._put(replace(matter, state=state, due_ms=matter.opened_ns // _MS))
         return "held"
 
-    async def pass_on(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
+    async def pass_on(
+        self,
+        thread_id: str,
+        hold: Hold,
+        *,
+        operator: str,
+        until_ms: int | None = None,
+        seen: Matter | None = None,
+        context: RequestContext,
+    ) -> bool:
         """inbox.Inbox."""
-        since_ms = hold.since_ms if operator == hold.operator else self._now_ms()
-        row = self._user(context.user.id).ledger.turns.get(thread_id)
-        if row is None or not row.ended or not _is_same(row.hold, hold):
+        now_ms, ledger = self._now_ms(), self._user(context.user.id).ledger
+        row = ledger.turns.get(thread_id)
+        if row is None or row.hold is None or not row.ended or not _is_same(row.hold, hold):
+            return False
+        lost = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
+        matter = ledger.matters.get(hold.matter, lost)
+        if seen is not None and not is_as_read(matter, seen):
             return False
         if context.turn_id is not None:
             name = _name(context, thread_id)
             self._clocks.hold(name, context.turn_id, self._clocks.ahead(name))
-        self._user(context.user.id).ledger.turns[thread_id] = replace(row, hold=Hold(operator, since_ms, hold.matter))
-        self._change(thread_id, hold, context, operator=operator, state="taken" if operator else "open")
+        is_same = operator == hold.operator
+        since_ms = row.hold.since_ms if is_same else now_ms
+        ledger.turns[thread_id] = replace(row, hold=Hold(operator, since_ms, hold.matter))
+        due_ms = matter.due_ms if is_same and matter.due_ms is not None else now_ms
+        until_ms = matter.until_ms if until_ms is None else until_ms
+        state: State = "taken" if operator else "open"
+        self._put(replace(matter, operator=operator, state=state, due_ms=due_ms, until_ms=until_ms))
         return True
 
     async def release(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
@@ -122,13 +144,9 @@ class MemoryInbox:
         ahead = self._clocks.ahead(_name(context, thread_id))
         ledger.turns[thread_id] = replace(row, hold=None, last_order=ahead)
         ledger.touched[thread_id] = self._now_ms()
-        self._change(thread_id, hold, context, operator=operator, state="closed")
-        return True
-
-    def _change(self, thread_id: str, hold: Hold, context: RequestContext, *, operator: str, state: State) -> None:
-        matters = self._user(context.user.id).ledger.matters
         lost = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
-        self._put(replace(matters.get(hold.matter, lost), operator=operator, state=state))
+        self._put(replace(ledger.matters.get(hold.matter, lost), operator=operator, state="closed"))
+        return True
 
     def _put(self, matter: Matter) -> None:
         self._user(matter.user_id).ledger.matters[matter.id] = replace(matter, changed_ms=self._now_ms())
@@ -137,7 +155,11 @@ class MemoryInbox:
         """The matters of an assistant that have not expired, by id."""
         now_ms = self._now_ms()
         matters = [matter for user in self._users.values() for matter in user.ledger.matters.values()]
-        living = [matter for matter in matters if matter.assistant == assistant and now_ms < _expires_ms(matter)]
+        living = [
+            matter
+            for matter in matters
+            if matter.assistant == assistant and (matter.is_kept or now_ms < _expires_ms(matter))
+        ]
         return sorted(living, key=lambda matter: matter.id)
 
     def _user(self, user_id: str) -> UserRows:

@@ -145,6 +145,17 @@ class MemoryLedger:
             self._rows(context).delete_thread(thread_id)
             self._rows(context).deleted[thread_id] = self._now_ms()
 
+    async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, guest_id, thread_id)
+        guest = self._users.setdefault(guest_id, UserRows()).ledger
+        row = guest.turns.get(thread_id)
+        if row is not None and not row.ended:
+            return False
+        guest.hand_over(thread_id, self._rows(context), user_id=context.user.id)
+        guest.deleted[thread_id] = self._now_ms()
+        return True
+
     async def append_journal(
         self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
     ) -> None:

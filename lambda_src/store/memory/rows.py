@@ -108,6 +108,15 @@ class LedgerRows:
                 else:
                     self.journals.pop(key, None)
 
+    def hand_over(self, thread_id: str, to: "LedgerRows", *, user_id: str) -> None:
+        """Move a thread's lease and matters to another user, `user_id`."""
+        if (turn := self.turns.get(thread_id)) is not None:
+            to.turns[thread_id] = turn  # it has ended; its `last_order` keeps new items after the old ones
+        for matter in self.matters.values():
+            if matter.thread_id == thread_id:
+                to.matters[matter.id] = replace(matter, user_id=user_id, is_guest=False)
+        self.delete_thread(thread_id)
+
     def delete_thread(self, thread_id: str) -> None:
         """Delete the lease and the journals of a thread's turns, and its matters."""
         self.turns.pop(thread_id, None)
@@ -159,12 +168,7 @@ class UserRows:
             to.attachments[attachment_id] = self.attachments.pop(attachment_id)
         for key in [key for key in self.feedback if key[0] == thread_id]:
             to.feedback[key] = self.feedback.pop(key)
-        if (turn := self.ledger.turns.get(thread_id)) is not None:
-            to.ledger.turns[thread_id] = turn  # it has ended; its `last_order` keeps new items after the old ones
-        for matter in self.ledger.matters.values():
-            if matter.thread_id == thread_id:
-                to.ledger.matters[matter.id] = replace(matter, user_id=user_id, is_guest=False)
-        self.ledger.delete_thread(thread_id)
+        self.ledger.hand_over(thread_id, to.ledger, user_id=user_id)
 
     def bound_to(self, thread_id: str) -> list[str]:
         """The attachments of a thread."""

@@ -1,6 +1,6 @@
 """Moves a guest's thread to a user in PostgreSQL: one transaction changes the owner of all its rows.
 
-Turns are stored elsewhere (ports.TurnLedger), so the caller must check that none is running in the thread.
+Turns are stored elsewhere (ports.TurnLedger): PostgresStore.hand_over moves them first.
 """
 
 from collections.abc import AsyncIterator

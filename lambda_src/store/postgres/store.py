@@ -16,7 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lambda_src.context import RequestContext, User
 from lambda_src.store import bounds, codec, userdata
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.ports import CopyFile, Count, Erased, Finding, Rated, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import (
+    CopyFile,
+    Count,
+    Erased,
+    Finding,
+    Rated,
+    Record,
+    TurnLedger,
+    count_nothing,
+    thread_already_exists,
+)
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.handover import PostgresHandover
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
@@ -58,12 +68,29 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         self._userdata = UserRows(sessions, clock=clock, retention_s=retention_s)
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """ports.Handover. False also while a person has the thread: the lease that says so is stored elsewhere."""
+        """ports.Handover. Who has the thread is stored with the turns, and moves first: until then no turn begins."""
+        if (ledger := self._ledger) is None:
+            return await super().hand_over(thread_id, guest_id, context, copy_file=copy_file)
         guest = RequestContext(User(guest_id), context.request_id)
-        row = None if self._ledger is None else await self._ledger.load_turn(thread_id, context=guest)
-        if row is not None and row.hold is not None:
+        is_taken = await self._has(thread_id, context)
+        if not await self._has(thread_id, guest):
+            return True
+        if is_taken:  # read before the guest's thread, so it is not that one, moved in between
+            raise thread_already_exists(thread_id)
+        if not await ledger.hand_over_turns(thread_id, guest_id, context=context):
             return False
-        return await super().hand_over(thread_id, guest_id, context, copy_file=copy_file)
+        await super().hand_over(thread_id, guest_id, context, copy_file=copy_file)
+        await ledger.delete_thread(thread_id, context=guest)
+        if not await self._has(thread_id, context):  # the guest deleted it meanwhile
+            await ledger.delete_thread(thread_id, context=context)
+        return True
+
+    async def _has(self, thread_id: str, context: RequestContext) -> bool:
+        try:
+            await self.load_thread(thread_id, context)
+        except NotFoundError:
+            return False
+        return True
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""

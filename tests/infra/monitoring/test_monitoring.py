@@ -213,6 +213,15 @@ def test_the_dashboard_shows_every_5xx_of_the_front_door(variant: str, counted: 
     assert counted in json.dumps(board)
 
 
+def test_the_dashboard_shows_handoffs_and_accesses_of_operators_where_there_are_operators(api_of: StackOf) -> None:
+    def shown(variant: str) -> set[str]:
+        [board] = api_of(variant).find_resources("AWS::CloudWatch::Dashboard").values()
+        return set(re.findall(r"Handoffs\b|HandoffsUnanswered|OperatorAccesses|EventsNotSent", json.dumps(board)))
+
+    assert shown("full") == {"Handoffs", "HandoffsUnanswered", "OperatorAccesses", "EventsNotSent"}
+    assert shown("apigw") == set()
+
+
 def test_the_concurrency_alarm_uses_the_reserved_concurrency_or_the_account_limit(api_of: StackOf) -> None:
     def threshold(variant: str) -> float:
         alarms = [alarm["Properties"] for alarm in api_of(variant).find_resources(ALARM).values()]

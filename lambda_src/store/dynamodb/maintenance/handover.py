@@ -6,6 +6,8 @@
 3. In one transaction, write the thread's row for the user, delete it for the guest, and schedule a sweep of the rest.
 
 A handover that crashes before step 3 starts again at step 1 and writes the same rows; after step 3 it is complete.
+
+TurnHandover does what the steps 1 and 2 do with turns, also for threads that another store moves.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +23,7 @@ from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.table import Put, Row, Table, Update, key_of
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.dynamodb.turns import turn_rows
-from lambda_src.store.ports import CLAIM_TTL_S, HELD_TTL_S, Claim, CopyFile, thread_already_exists
+from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, thread_already_exists
 
 TURN_TTL_S = 7 * 86_400  # as for every lease (leases.py)
 
@@ -43,7 +45,7 @@ class TableHandover:
         clock: Callable[[], int],
     ) -> None:
         self._table, self._bucket, self._threads, self._sweeper = table, bucket, threads, sweeper
-        self._clock = clock
+        self._clock, self._turns = clock, TurnHandover(table, clock=clock)
 
     async def claim(self, guest_id: str, user_id: str) -> None:
         """Record that the user takes over and that threads remain; ConflictError if another user has claimed them."""
@@ -81,7 +83,7 @@ class TableHandover:
             return True
         if own is not None:  # read before the guest's row, so it cannot be the guest's thread, moved in between
             raise thread_already_exists(thread_id)
-        if not await self._close(guest_id, thread_id):
+        if not await self._turns.close(guest_id, thread_id):
             return False
         await self._copy_attachments(thread_id, guest_id, user_id, copy_file)
         await self._copy_items(thread_id, guest_id, user_id)
@@ -91,22 +93,6 @@ class TableHandover:
             and await self._table.get(key_of(moved)) is None
         ):
             await self._sweeper.sweep_whole(user_id, thread_id)  # the guest deleted it meanwhile: remove the copies
-        return True
-
-    async def _close(self, guest_id: str, thread_id: str) -> bool:
-        """Let no new turn begin in the thread; False if one is running. The row keeps who has the thread, if a person
-        has.
-        """
-        closed = {keys.ORDER_KEY: rows.text(keys.LAST_ORDER), rows.DELETED_AT: rows.number(self._now_s())}
-        try:
-            await self._table.update(
-                (keys.thread_partition(guest_id, thread_id), keys.TURN),
-                f"SET {rows.setting(closed)} REMOVE #{turn_rows.TURN_ID}, #{keys.TTL_ATTRIBUTE}",
-                condition=_NO_TURN,
-                values={**rows.valued(closed), ":yes": {"BOOL": True}},
-            )
-        except ConditionFailedError:
-            return False
         return True
 
     async def _copy_items(self, thread_id: str, guest_id: str, user_id: str) -> None:
@@ -125,27 +111,10 @@ class TableHandover:
                     newest = max(newest, keys.arrived_ns(order["S"]) if order else 0)
                     await self._copy(row, target, *objects)
                     if rows.INBOX in row:
-                        await self._move_matter(row, guest_id, user_id)
+                        await self._turns.move_matter(row, guest_id, user_id)
         ttl_s = self._now_s() + TURN_TTL_S
         closed = await self._table.get((source, keys.TURN)) or {}
-        if turn_rows.hold_of(closed) is not None:
-            ttl_s = self._now_s() + HELD_TTL_S
         await self._copy(turn_rows.over(target, last_order=newest, ttl_s=ttl_s, before=closed), target, *objects)
-
-    async def _move_matter(self, lead: Row, guest_id: str, user_id: str) -> None:
-        """Give a matter of the operators' inbox to the user, unless it was closed and removed meanwhile."""
-        with suppress(ConditionFailedError):
-            await self._table.update(
-                rows.matter_key(lead),
-                f"SET #{rows.USER_ID} = :user, #is_guest = :no, #changed_ms = :now",
-                condition=f"#{rows.USER_ID} = :guest",
-                values={
-                    ":user": rows.text(user_id),
-                    ":guest": rows.text(guest_id),
-                    ":no": {"BOOL": False},
-                    ":now": rows.number(self._clock() // 1_000_000),
-                },
-            )
 
     async def _copy_attachments(self, thread_id: str, guest_id: str, user_id: str, copy_file: CopyFile) -> None:
         source, target = keys.user_partition(guest_id), keys.user_partition(user_id)
@@ -167,6 +136,73 @@ class TableHandover:
             moved[rows.OBJECT] = rows.text(target)
         with suppress(ConditionFailedError):
             await self._table.put(moved, condition=f"attribute_not_exists(#{keys.PARTITION_KEY})")
+
+    def _now_s(self) -> int:
+        return self._clock() // 1_000_000_000
+
+
+class TurnHandover:
+    """Moves a thread's hold and its matters in the operators' inbox. `clock` in nanoseconds since 1970."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
+        self._table, self._clock = table, clock
+
+    async def close(self, guest_id: str, thread_id: str, *, kept_s: int | None = None) -> bool:
+        """Let no new turn begin in the thread; False if one is running. The row keeps who has the thread, if a person
+        has. It expires after `kept_s`, if given.
+        """
+        closed = {keys.ORDER_KEY: rows.text(keys.LAST_ORDER), rows.DELETED_AT: rows.number(self._now_s())}
+        removed = f"#{turn_rows.TURN_ID}"
+        if kept_s is None:
+            removed += f", #{keys.TTL_ATTRIBUTE}"
+        else:
+            closed[keys.TTL_ATTRIBUTE] = rows.number(self._now_s() + kept_s)
+        try:
+            await self._table.update(
+                (keys.thread_partition(guest_id, thread_id), keys.TURN),
+                f"SET {rows.setting(closed)} REMOVE {removed}",
+                condition=_NO_TURN,
+                values={**rows.valued(closed), ":yes": {"BOOL": True}},
+            )
+        except ConditionFailedError:
+            return False
+        return True
+
+    async def move_matter(self, lead: Row, guest_id: str, user_id: str) -> None:
+        """Give a matter of the operators' inbox to the user, unless it was closed and removed meanwhile."""
+        with suppress(ConditionFailedError):
+            await self._table.update(
+                rows.matter_key(lead),
+                f"SET #{rows.USER_ID} = :user, #is_guest = :no, #changed_ms = :now",
+                condition=f"#{rows.USER_ID} = :guest",
+                values={
+                    ":user": rows.text(user_id),
+                    ":guest": rows.text(guest_id),
+                    ":no": {"BOOL": False},
+                    ":now": rows.number(self._clock() // 1_000_000),
+                },
+            )
+
+    async def hand_over(self, thread_id: str, guest_id: str, user_id: str) -> bool:
+        """ports.TurnLedger.hand_over_turns."""
+        if not await self.close(guest_id, thread_id, kept_s=TURN_TTL_S):
+            return False
+        source, target = keys.thread_partition(guest_id, thread_id), keys.thread_partition(user_id, thread_id)
+        async for page in self._table.pages(source, prefix=keys.MATTER_PREFIX):
+            for lead in page:
+                await self._copy({**lead, keys.PARTITION_KEY: rows.text(target)})
+                await self.move_matter(lead, guest_id, user_id)
+                await self._table.delete(key_of(lead))
+        closed = await self._table.get((source, keys.TURN)) or {}
+        last_order = int(closed.get(turn_rows.LAST_ORDER, {}).get("N", "0"))
+        ttl_s = self._now_s() + TURN_TTL_S
+        await self._copy(turn_rows.over(target, last_order=last_order, ttl_s=ttl_s, before=closed))
+        return True
+
+    async def _copy(self, row: Row) -> None:
+        """Write a row of the new owner's, unless an earlier attempt wrote it."""
+        with suppress(ConditionFailedError):
+            await self._table.put(row, condition=f"attribute_not_exists(#{keys.PARTITION_KEY})")
 
     def _now_s(self) -> int:
         return self._clock() // 1_000_000_000

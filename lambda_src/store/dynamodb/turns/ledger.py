@@ -60,6 +60,13 @@ class DynamoDBLedger(Leases, IdempotencyKeys, Journals, Quotas, Followers):
                 await delete_matters(self._table, page, user_id)
                 await self._table.write_many(deletes=[key for key in map(key_of, page) if key[1].startswith(_OF_TURNS)])
 
+    async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
+        """ports.TurnLedger. No time budget, as for other handovers."""
+        from lambda_src.store.dynamodb.maintenance.handover import TurnHandover  # noqa: PLC0415 - off the cold path
+
+        bounds.writable(context.user.id, guest_id, thread_id)
+        return await TurnHandover(self._table, clock=self._clock).hand_over(thread_id, guest_id, context.user.id)
+
     def inbox(self) -> "TableInbox":
         """The operators' inbox, on the same table. Imported only where a stage has operators."""
         from lambda_src.store.dynamodb.inbox import TableInbox  # noqa: PLC0415 - see above

@@ -127,13 +127,13 @@ def spending_of(row: Row, *, minute: str, day: str) -> Spending:
 
 def over(partition: str, *, last_order: int, ttl_s: int, before: Row) -> Row:
     """The lease of an ended turn, with which a thread starts after it is handed over. Keeps the hold of the row
-    `before`.
+    `before`, and then has no TTL.
     """
     hold = {name: before[name] for name in HOLD if name in before}
     return {
         keys.PARTITION_KEY: rows.text(partition),
         keys.SORT_KEY: rows.text(keys.TURN),
-        keys.TTL_ATTRIBUTE: rows.number(ttl_s),
+        **({} if hold else {keys.TTL_ATTRIBUTE: rows.number(ttl_s)}),
         TURN_ID: rows.text("handed-over-to-this-user"),
         EXPIRES_MS: rows.number(0),
         STOP: {"BOOL": False},
