@@ -97,9 +97,11 @@ class Parts:
     clock: Clock = time.time_ns  # nanoseconds since 1970
 
 
-def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
-    """The chat server as an ASGI app."""
-    return _joined(settings, store, ledger, parts).app
+def build_app(
+    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts, *, aws: Clients = AWS
+) -> ChatApp:
+    """The chat server as an ASGI app, with its AWS clients from `aws`."""
+    return _joined(settings, store, ledger, parts, aws).app
 
 
 def build_handler(settings: Settings, parts: Parts, *, aws: Clients = AWS) -> StreamingMangum:
@@ -163,6 +165,7 @@ def _joined(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: P
             turns,
             counters,
             events_topic=settings.events_topic,
+            files=files,
             aws=aws,
             clock=clock,
         )

@@ -15,6 +15,7 @@ from lambda_src.support.events import AnnouncedInbox, EventTopic, Publish, publi
 from lambda_src.turns.lifecycle import Turns
 
 if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
     from lambda_src.composition.stores import ChatStore
 
 
@@ -34,17 +35,18 @@ def build_support(
     counters: Counters,
     *,
     events_topic: str | None,
+    files: "Files | None",
     aws: Clients,
     clock: Callable[[], int],
 ) -> SupportSide:
-    """The support side. Without `events_topic` no events are published."""
+    """The support side. Without `events_topic` no events are published; without `files` no file can be opened."""
     publish: Publish = publish_nothing
     if events_topic is not None:
         publish = EventTopic(aws.late_client("sns"), events_topic, calls=Calls())
     wait_minutes = operators.handoff_wait_minutes
     announced = AnnouncedInbox(inbox, publish, wait_ms=wait_minutes * 60_000)
     return SupportSide(
-        Desk(store, announced, turns, counters, assistants=operators.assistants, clock=clock),
+        Desk(store, announced, turns, counters, assistants=operators.assistants, clock=clock, files=files),
         OperatorClock(
             inbox,
             store,

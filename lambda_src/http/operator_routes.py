@@ -1,4 +1,4 @@
-"""The operators' HTTP routes, under /operator: inbox, threads, take, messages, return, close. JSON.
+"""The operators' HTTP routes, under /operator: inbox, threads, their files, take, messages, return, close. JSON.
 
 To everybody else these paths are unknown: any method and any body gets the bytes of a path that no route has. So one
 ASGI app answers all of them (app.py), authenticates first, and only then looks at the path. Each access is one log line
@@ -86,8 +86,12 @@ class OperatorRoutes:
             case "GET", ["threads", user_id, thread_id]:
                 owner = self._owner(request, operator, user_id, thread_id, "")
                 return await self._thread(request, thread_id, owner)
+            case "GET", ["threads", user_id, thread_id, "attachments", attachment_id]:
+                owner = self._owner(request, operator, user_id, thread_id, "/attachments/{attachment}")
+                bounds.readable(attachment_id)
+                return JSONResponse({"url": await self._desk.file_url(thread_id, owner, attachment_id=attachment_id)})
             case "POST", ["threads", user_id, thread_id, change] if change in CHANGES:
-                owner = self._owner(request, operator, user_id, thread_id, change)
+                owner = self._owner(request, operator, user_id, thread_id, f"/{change}")
                 return await self._change(request, operator, thread_id, owner, change)
             case _:
                 raise HTTPException(404)
@@ -158,11 +162,14 @@ class OperatorRoutes:
             until_s=operator.until_s,
         )
 
-    def _owner(self, request: Request, operator: User, user_id: str, thread_id: str, change: str) -> RequestContext:
-        """The context of the thread's user. A 404 like that of an unknown path at an assistant of other operators."""
+    def _owner(self, request: Request, operator: User, user_id: str, thread_id: str, rest: str) -> RequestContext:
+        """The context of the thread's user. A 404 like that of an unknown path at an assistant of other operators.
+
+        `rest` of the path is logged as it is.
+        """
         assistant = user_id.partition(".")[2]
         self._allow(operator, assistant)
-        route = f"{request.method} /operator/threads/{{user}}/{{thread}}{f'/{change}' if change else ''}"
+        route = f"{request.method} /operator/threads/{{user}}/{{thread}}{rest}"
         self._audit(request, operator, route, assistant=assistant, of=user_id, thread=thread_id)
         request_limits.check_head(request)
         bounds.readable(user_id, thread_id)

@@ -5,6 +5,7 @@ the running turn ends, its answer so far is stored, and no turn begins until the
 message is an assistant message that begins with the author's name. Knows no HTTP, no token, no model.
 """
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from chatkit.store import NotFoundError, Store
 from chatkit.types import (
@@ -40,6 +42,9 @@ from lambda_src.turns.lease import LEASE_MS
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.turn_task import NOTICED_S, recover
 
+if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
+
 PER_DAY = 3  # requests of one user for a person: a forgotten tab must not page the team all day
 OPEN_GUESTS = 20  # open requests of guests together: anybody can be many guests
 WITHDRAWALS = 10  # a day for each user without the role: anybody can call the operators' routes
@@ -64,7 +69,8 @@ class HeldThread:
 
 
 class Desk:
-    """The support side of the assistants named by `assistants`. `clock` is in nanoseconds since 1970.
+    """The support side of the assistants named by `assistants`. `clock` is in nanoseconds since 1970; `files` has the
+    files of threads.
 
     In methods with `owner`, that is the context of the thread's user; `operator` is the id of the person who acts.
     ConflictError: the thread's state does not allow it. NotFoundError: there is no such thread.
@@ -79,9 +85,10 @@ class Desk:
         *,
         assistants: Collection[str],
         clock: Callable[[], int],
+        files: "Files | None" = None,
     ) -> None:
         self._store, self.inbox, self._turns, self._counters = store, inbox, turns, counters
-        self.assistants, self._clock = assistants, clock
+        self.assistants, self._clock, self._files = assistants, clock, files
 
     async def hold_of(self, thread_id: str, context: RequestContext) -> Hold | None:
         """Who has a thread, or that it waits; None if the assistant has it, or there is no such thread."""
@@ -143,6 +150,15 @@ class Desk:
     ) -> Page[ThreadItem]:
         """A page of the thread's items, hidden ones included."""
         return await self._store.load_thread_items(thread_id, after, limit, order, owner)
+
+    async def file_url(self, thread_id: str, owner: RequestContext, *, attachment_id: str) -> str:
+        """A short-lived URL that opens a file of the thread. NotFoundError if it is missing, or not in this thread."""
+        _, attachment = await asyncio.gather(
+            self._load(thread_id, owner), self._store.load_attachment(attachment_id, context=owner)
+        )
+        if self._files is None or attachment.thread_id != thread_id:
+            raise NotFoundError("There is no such file.")
+        return self._files.open_url(attachment, owner)
 
     async def take(
         self, thread_id: str, owner: RequestContext, *, operator: str, matter_id: str | None, until_s: int = 0

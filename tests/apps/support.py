@@ -13,6 +13,7 @@ from agents import Agent, Model, RunConfig, Tool
 from fastapi import FastAPI
 
 from lambda_src.composition.app import Parts, build_app
+from lambda_src.composition.aws import Clients
 from lambda_src.context import User
 from lambda_src.json_settings import OperatorSettings
 from lambda_src.models.demo_model import DemoModel
@@ -52,6 +53,7 @@ class SupportApp:
     operates: dict[str, frozenset[str]] = field(default_factory=lambda: dict(OPERATES))
     clock: Callable[[], int] | None = None
     until_s: int = 0  # when the operators' tokens expire; 0: unknown
+    aws: Clients = field(default_factory=Clients)
     app: FastAPI = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class SupportApp:
                 load_assistants=lambda: {"": Assistant(agent), "sales": Assistant(agent)},
                 **parts,
             ),
+            aws=self.aws,
         )
 
     def chat(self, name: str) -> Chat:

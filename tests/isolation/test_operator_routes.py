@@ -8,12 +8,16 @@ import json
 import logging
 from typing import Any
 
+import botocore.session
 import pytest
 
+from lambda_src.composition.aws import Clients
+from lambda_src.dev.store_contract.samples import context_of, file_of
 from lambda_src.observability.logs import LogFormatter, configure_logging
+from lambda_src.observability.metrics import METRICS
 from lambda_src.settings import Settings
 from tests.apps.chat import Answer, Chat
-from tests.apps.support import SupportApp
+from tests.apps.support import OPERATORS, SupportApp
 from tests.content_markers import MARKERS
 
 UNKNOWN = "/nothing/here"
@@ -21,6 +25,7 @@ ROUTES = [
     ("GET", "inbox"),
     ("GET", "inbox?assistant=&kind=handoff&state=open"),
     ("GET", "threads/ann/{thread}"),
+    ("GET", "threads/ann/{thread}/attachments/atc_1"),
     ("POST", "threads/ann/{thread}/take"),
     ("POST", "threads/ann/{thread}/messages"),
     ("POST", "threads/ann/{thread}/return"),
@@ -37,9 +42,23 @@ STRANGERS = {
 BODY = json.dumps({"text": "hello", "author": "Olga"}).encode()
 
 
+class Signing(Clients):
+    """Makes clients that sign URLs with a made-up key, and send nothing."""
+
+    def client(self, service: str, config: Any = None) -> Any:
+        key = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "region_name": "us-east-1"}
+        return botocore.session.Session().create_client(service, config=config, **key)
+
+
 @pytest.fixture
 def support() -> SupportApp:
-    return SupportApp()
+    settings = Settings(store="memory", operators=OPERATORS, bucket="files")
+    return SupportApp(settings=settings, aws=Signing())
+
+
+async def attached(support: SupportApp, thread_id: str | None, *, user: str = "ann", file_id: str = "atc_1") -> None:
+    """Store a file of a message in a thread; with None, of no message yet."""
+    await support.store.save_attachment(file_of(file_id, thread_id=thread_id), context_of(user))
 
 
 def comparable(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
@@ -56,6 +75,7 @@ async def unknown_to(client: Chat, method: str) -> tuple[int, bytes, dict[str, s
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_the_routes_are_unknown_to_everybody_else(support: SupportApp, method: str, path: str, who: str) -> None:
     thread_id = await support.waiting()
+    await attached(support, thread_id)
     client = support.chat("ann").as_(STRANGERS[who])
     answer = await client.post(BODY if method == "POST" else b"", "/operator/" + path.format(thread=thread_id), method)
     expected = await unknown_to(client, method)
@@ -69,12 +89,47 @@ async def test_the_routes_are_unknown_to_everybody_else(support: SupportApp, met
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_the_same_routes_work_for_an_operator(support: SupportApp, method: str, path: str) -> None:
     thread_id = await support.waiting()
+    await attached(support, thread_id)
     olga = support.chat("olga")
     if path.endswith(("messages", "return")):
         await support.operator("olga").post("ann", thread_id, "take")
     body = BODY if path.endswith("messages") else b""
     answer = await olga.post(body, "/operator/" + path.format(thread=thread_id), method)
     assert answer.status == 200, answer.body
+
+
+async def test_an_operator_opens_a_file_with_the_url_that_its_user_gets(support: SupportApp) -> None:
+    thread_id = await support.thread()
+    await attached(support, thread_id)
+    opened = (await support.operator("olga").get(f"threads/ann/{thread_id}/attachments/atc_1")).json["url"]
+    own = (await support.chat("ann").post(b"", "/chatkit/attachments/atc_1", "GET")).json["url"]
+    assert opened.partition("?")[0] == own.partition("?")[0]
+    assert "ann" in opened
+    assert "inline" in opened
+
+
+async def test_an_operator_opens_only_files_of_the_messages_of_the_thread(support: SupportApp) -> None:
+    thread_id, other_thread = await support.thread(), await support.thread(text="another")
+    bobs = await support.thread("bob")
+    await attached(support, other_thread, file_id="atc_other")
+    await attached(support, None, file_id="atc_unsent")
+    await attached(support, bobs, user="bob", file_id="atc_bob")
+    olga = support.operator("olga")
+    missing = comparable(await olga.get(f"threads/ann/{thread_id}/attachments/atc_none"))
+    assert missing[0] == 404
+    for file_id in ("atc_other", "atc_unsent", "atc_bob"):
+        assert comparable(await olga.get(f"threads/ann/{thread_id}/attachments/{file_id}")) == missing
+    assert comparable(await olga.get(f"threads/ann/{bobs}/attachments/atc_bob")) == missing
+    assert comparable(await support.operator("sally").get(f"threads/bob/{bobs}/attachments/atc_bob"))[0] == 404
+    await support.chat("ann")("threads.delete", thread_id=other_thread)
+    assert (await olga.get(f"threads/ann/{other_thread}/attachments/atc_other")).status == 404
+
+
+async def test_a_stage_without_files_has_none_for_operators() -> None:
+    support = SupportApp()
+    thread_id = await support.thread()
+    await attached(support, thread_id)
+    assert (await support.operator("olga").get(f"threads/ann/{thread_id}/attachments/atc_1")).status == 404
 
 
 @pytest.mark.parametrize("who", [None, "bob", "sally", "olga"])
@@ -85,6 +140,7 @@ async def test_the_same_routes_work_for_an_operator(support: SupportApp, method:
         *("/operator/", "/operator/nothing", "/operator/inbox/", "/operatorinbox", "/operator/threads"),
         *("/operator/threads/ann", "/operator/threads/ann/thr_1/", "/operator/threads/ann/thr_1/take/now"),
         *("/operator/threads/ann/thr_1/steal", "/operator/threads//thr_1/take/"),
+        *("/operator/threads/ann/thr_1/attachments", "/operator/threads/ann/thr_1/attachments/atc_1/bytes"),
     ],
 )
 async def test_other_paths_and_methods_are_unknown_to_everybody(
@@ -192,6 +248,7 @@ async def test_each_access_is_one_line_with_ids_before_the_answer(
         await olga.get("inbox")
         await olga.write("ann", thread_id, MARKERS["answer"])
         await olga.get(f"threads/ann/{thread_id}")
+        await olga.get(f"threads/ann/{thread_id}/attachments/{MARKERS['file']}")
         await olga.get("threads/ann/spaces%20and%20more")
         await support.operator("bob").get("inbox")
     lines = [
@@ -201,14 +258,17 @@ async def test_each_access_is_one_line_with_ids_before_the_answer(
     ]
     accesses = [line for line in lines if line["message"] == "operator_access"]
     of_thread = "/operator/threads/{user}/{thread}"
-    assert [(line["operation"], line.get("user"), line.get("thread_id")) for line in accesses[:3]] == [
+    assert [(line["operation"], line.get("user"), line.get("thread_id")) for line in accesses[:4]] == [
         ("GET /operator/inbox", None, None),
         (f"POST {of_thread}/messages", "ann", thread_id),
         (f"GET {of_thread}", "ann", thread_id),
+        (f"GET {of_thread}/attachments/{{attachment}}", "ann", thread_id),
     ]
     assert {line["operator"] for line in accesses} == {"olga"}
-    assert accesses[3]["thread_id"].startswith("~"), "only plain ids are logged as they are"
-    assert len(accesses) == 4
+    assert accesses[4]["thread_id"].startswith("~"), "only plain ids are logged as they are"
+    assert len(accesses) == 5
+    assert [metric.name for line in accesses for metric in METRICS["operator_access"](line)] == ["OperatorAccesses"] * 5
+    assert MARKERS["file"] not in json.dumps(lines)
     order = [line["message"] for line in lines if line["message"] in ("operator_access", "request")]
     assert order[:2] == ["operator_access", "request"]
     assert MARKERS["answer"] not in json.dumps(lines)

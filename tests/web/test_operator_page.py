@@ -303,6 +303,24 @@ def test_what_only_a_user_may_answer_is_disabled(operator: OperatorPage) -> None
         expect(controls.nth(number)).to_be_disabled()
 
 
+def test_an_operator_opens_a_file_of_the_user(operator: OperatorPage) -> None:
+    file = {"id": "atc_1", "type": "file", "name": "plan.pdf", "mime_type": "application/pdf"}
+    dated = {"thread_id": "thr_x", "created_at": "2026-01-01T00:00:00Z"}
+    message = {"id": "m", "type": "user_message", "content": [], "attachments": [file], "inference_options": {}}
+    thread = {"id": "thr_x", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
+    items = {"data": [message | dated], "has_more": False, "after": None}
+    answers = {"thr_x": {"thread": thread, "held": None, "items": items}, "atc_1": {"url": "about:blank#the-file"}}
+
+    def answer(route: Route) -> None:
+        route.fulfill(**json_response(answers[urlsplit(route.request.url).path.rpartition("/")[2]]))
+
+    operator.page.route("**/operator/threads/**", answer)
+    operator.page.goto(f"{operator.url}#user=u_1&thread=thr_x")
+    with operator.page.expect_popup() as opened:
+        operator.button("Open plan.pdf PDF").click()
+    opened.value.wait_for_url("about:blank#the-file")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_accessible(customer: Customer, operator: OperatorPage, scheme: Literal["light", "dark"]) -> None:
     customer.wait_for_person()

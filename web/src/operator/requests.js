@@ -18,6 +18,9 @@ export function operatorRequests({ session, tokenHeader }) {
     /** A thread, who has it, and a page of its items. */
     thread: (place, query) => request(`${pathOf(place)}?${given(query)}`),
 
+    /** A URL that opens a file of a thread. */
+    fileUrl: async (place, id) => (await request(`${pathOf(place)}/attachments/${encodeURIComponent(id)}`)).url,
+
     /** "take", "messages", "return" or "close". A request with the same `id` is carried out once. */
     change(place, change, body, id = crypto.randomUUID()) {
       const headers = { "content-type": "application/json", "x-chat-turn": id };

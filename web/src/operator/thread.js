@@ -1,6 +1,5 @@
 // A user's thread as an operator sees it. Knows the operators' requests; knows no element.
 import { Conversation } from "../conversation.js";
-import { t } from "../texts.js";
 
 const NEWEST = 30; // items that each look reads: what is new, edited or still being written
 
@@ -9,6 +8,7 @@ export class UsersThread extends Conversation {
   readOnly = true;
   holder = null;
   #read;
+  #requests;
   #reading = 0; // counts what was read and written: an answer that is older than the newest of them shows nothing
 
   constructor(requests, place) {
@@ -22,16 +22,13 @@ export class UsersThread extends Conversation {
     };
     super({ call: (_, query) => read(query), running: async () => null }, { id: place.thread });
     this.#read = read;
+    this.#requests = requests;
     this.place = place;
   }
 
   get editable() { return null; }
 
-  /** Pictures have a URL; other files are opened by their user only. */
-  async fileUrl(file) {
-    if (!file.preview_url) throw new Error(t("operator_no_file"));
-    return file.preview_url;
-  }
+  fileUrl(file) { return this.#requests.fileUrl(this.place, file.id); }
 
   receive(items) {
     this.#reading += 1;
