@@ -148,11 +148,15 @@ class RunEvents:
                 run = cast(RunResultStreaming, pulled)
                 async for event in stream_agent_response(agent_context, run, converter=self._converter):
                     for own in answer.events_of(event):
-                        if not isinstance(own, ThreadItemUpdatedEvent):
-                            for call in activity.ahead_of(own):
-                                yield call
+                        if isinstance(own, ThreadItemUpdatedEvent):
+                            yield own
+                            continue
+                        for call in activity.ahead_of(own):
+                            yield call
                         if not isinstance(own, Step):
                             yield own
+                        for call in activity.behind():
+                            yield call
             except Exception as error:  # noqa: BLE001 - raised below, after open items are closed
                 failure = error
             for closing in (*answer.closing(), *activity.closing(failure)):

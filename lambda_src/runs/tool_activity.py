@@ -1,7 +1,8 @@
 """Shows the tool calls of a run: ChatKit events of a workflow item with one task per call. Knows no store and no HTTP.
 
 The item is added with the first call, and ends before the next visible item (a message, a widget, a picture), or with
-the run. So the calls between two visible items are one item of the thread, which is written once.
+the run. So the calls between two visible items are one item of the thread, which is written once. If a tool shows an
+item while others run, the calls of the others continue in a new item after it.
 
 The item is not the context's `workflow_item`: tools that stream a workflow of their own work as if there were no
 activity. A tool that does so is not shown twice: its task is removed.
@@ -20,6 +21,7 @@ from agents.exceptions import InputGuardrailTripwireTriggered, OutputGuardrailTr
 from agents.tool_context import ToolContext
 from chatkit.agents import AgentContext
 from chatkit.types import (
+    AssistantMessageItem,
     CustomTask,
     FileSource,
     FileTask,
@@ -83,7 +85,7 @@ class Step(ProgressUpdateEvent):
 
 
 class ToolActivity:
-    """The activity of one run. Report calls with the async methods, and send what `ahead_of` and `closing` return.
+    """The activity of one run. Report calls with the async methods, and send what the other methods return.
 
     `titles` are titles by the name of a tool; other tools get one made from their name. Calls begin and end in the
     order of the context's events, so that a workflow which a tool streams is seen while its tool runs.
@@ -96,6 +98,7 @@ class ToolActivity:
         self._language = agent_context.request_context.language
         self._item: WorkflowItem | None = None
         self._running: dict[str, int] = {}  # by call: the index of its task
+        self._continued: dict[str, Task] = {}  # by call: the task that the next item begins with
         self._chars = 0
         self._steps: deque[Step] = deque()  # that have not been applied
         self._item_ids: list[str] = []
@@ -143,6 +146,13 @@ class ToolActivity:
             case _:
                 pass
 
+    def behind(self) -> Iterator[ThreadStreamEvent]:
+        """The events to send after the one that `ahead_of` was called with."""
+        continued, self._continued = self._continued, {}
+        if continued:
+            yield self._begun_with([*continued.values()])
+            self._running = {call: index for index, call in enumerate(continued)}
+
     def closing(self, failure: Exception | None) -> Iterator[ThreadStreamEvent]:
         """The last events of the run, which ended with `failure`, if any. After a guardrail, all items are removed."""
         if isinstance(failure, InputGuardrailTripwireTriggered | OutputGuardrailTripwireTriggered):
@@ -173,14 +183,24 @@ class ToolActivity:
     def _before(self, item: ThreadItem) -> Iterator[ThreadStreamEvent]:
         """The events before one that adds or ends another item of the run."""
         is_tools = isinstance(item, WorkflowItem) and item.workflow.type != "reasoning"
+        is_models = isinstance(item, WorkflowItem | AssistantMessageItem) and not is_tools
+        only = next(iter(self._running)) if len(self._running) == 1 else None  # of several calls, any may show the item
         if not is_tools:
             yield from self._all_applied()
         if item.id in self._begun or isinstance(item, HiddenContextItem | SDKHiddenContextItem):
             return
-        if is_tools and len(self._running) == 1 and self._item is not None:  # its tool shows steps itself
-            _, index = self._running.popitem()
-            del self._item.workflow.tasks[index]
+        if is_tools and only is not None:
+            self._taken_out(only)  # its tool shows steps itself
+        if not is_models:
+            self._continued = {call: self._taken_out(call) for call in [*self._running] if call != only}
         yield from self._ended(is_cut=False)
+
+    def _taken_out(self, call: str) -> Task:
+        """The task of a running call, removed from the open item."""
+        assert self._item is not None, "calls run in an open item"
+        index = self._running.pop(call)
+        self._running = {other: place - (place > index) for other, place in self._running.items()}
+        return self._item.workflow.tasks.pop(index)
 
     def _all_applied(self) -> Iterator[ThreadStreamEvent]:
         while self._steps:
@@ -197,9 +217,7 @@ class ToolActivity:
             yield self._updated(WorkflowTaskUpdated(task_index=index, task=task))
         elif step.task is not None and step.call not in self._running:
             if self._item is None:
-                task = self._described(step.task, step, "loading")
-                self._item = self._new_item(task)
-                yield ThreadItemAddedEvent(item=self._item.model_copy(deep=True))
+                yield self._begun_with([self._described(step.task, step, "loading")])
             elif len(tasks := self._item.workflow.tasks) < MOST_TASKS:
                 task = self._described(step.task, step, "loading")
                 tasks.append(task)
@@ -220,12 +238,14 @@ class ToolActivity:
         assert self._item is not None, "only the open item is updated"
         return ThreadItemUpdatedEvent(item_id=self._item.id, update=update)
 
-    def _new_item(self, task: Task) -> WorkflowItem:
+    def _begun_with(self, tasks: list[Task]) -> ThreadItemAddedEvent:
+        """The event that adds a new item."""
         item_id, thread_id = PREFIX + self._agent_context.generate_id("workflow"), self._agent_context.thread.id
         self._item_ids.append(item_id)
-        self._chars = 0
-        workflow = Workflow(type="custom", tasks=[task])
-        return WorkflowItem(id=item_id, thread_id=thread_id, created_at=datetime.now(), workflow=workflow)
+        self._chars = sum(len(task.content or "") for task in tasks if isinstance(task, CustomTask))
+        workflow = Workflow(type="custom", tasks=tasks)
+        self._item = WorkflowItem(id=item_id, thread_id=thread_id, created_at=datetime.now(), workflow=workflow)
+        return ThreadItemAddedEvent(item=self._item.model_copy(deep=True))
 
     def _blocks(self, **values: object) -> str | None:
         """Markdown with the values that are not None; None if details are not shown."""
@@ -276,6 +296,7 @@ class ToolActivity:
         """The end of the open item. Calls that are still running count as complete, unless the run `is_cut`."""
         item, self._item = self._item, None
         self._running.clear()
+        self._chars = 0
         if item is None:
             return
         if item.workflow.tasks:

@@ -19,6 +19,7 @@ from agents import (
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.agents import AgentContext, ClientToolCall
 from chatkit.types import CustomSummary, CustomTask, ThreadStreamEvent, Workflow
+from chatkit.widgets import Card, Text
 from pydantic import TypeAdapter
 
 from lambda_src.context import RequestContext
@@ -55,6 +56,30 @@ async def work(chat: InChat) -> str:
     return "worked"
 
 
+async def stored_kinds(chat: InChat) -> list[str]:
+    """Return the types of the items that are stored in the thread by now."""
+    page = await chat.context.store.load_thread_items(
+        chat.context.thread.id, None, 100, "asc", chat.context.request_context
+    )
+    return [item.type for item in page.data]
+
+
+@function_tool
+async def wait_for_widget(chat: InChat, order_id: int = 17) -> str:
+    """Return once another tool has shown a widget."""
+    async with asyncio.timeout(20):
+        while "widget" not in await stored_kinds(chat):  # noqa: ASYNC110 - the store announces no item
+            await asyncio.sleep(0)
+    return "waited"
+
+
+@function_tool
+async def show_widget(chat: InChat) -> str:
+    """Show a widget."""
+    await chat.context.stream_widget(Card(children=[Text(value="Socks")]))
+    return "shown"
+
+
 @function_tool
 async def ask_page(chat: InChat) -> str:
     """Let the page do something."""
@@ -83,7 +108,9 @@ def count(call_id: str) -> Any:
 
 COUNT = count("c2")
 SAYS = [assistant_message("It is shipped.")]
-TOOLS: list[Tool] = [lookup_order, count_socks, work, ask_page, refund, explode]
+WAIT = function_call("wait_for_widget", '{"order_id": 17}', call_id="c3")
+SHOW = function_call("show_widget", "{}", call_id="c4")
+TOOLS: list[Tool] = [lookup_order, count_socks, work, wait_for_widget, show_widget, ask_page, refund, explode]
 
 
 @pytest.fixture
@@ -203,6 +230,36 @@ async def test_calls_before_a_tools_own_workflow_stay_above_it(full_app: FullApp
         [("Count socks", "complete")],
         [("Own step", "complete")],
     ]
+
+
+async def test_a_widget_of_one_tool_ends_only_its_own_activity(full_app: FullApp) -> None:
+    answer = await answered(full_app, [WAIT, SHOW], SAYS, tool_activity="full")
+    [widget] = [item["id"] for item in items_of(answer) if item["type"] == "widget"]
+    place = answer.events.index(next(event for event in answer.of("thread.item.done") if event["item"]["id"] == widget))
+    added = next(event["item"] for event in answer.events[place:] if event["type"] == "thread.item.added")
+    assert ("Wait for widget", "loading") in tasks_of(added), "the other tool is still running"
+    last = activity(answer)[-1]
+    assert last["id"] == added["id"]
+    [task] = [task for task in last["workflow"]["tasks"] if task["title"] == "Wait for widget"]
+    assert task["status_indicator"] == "complete"
+    assert task["content"] == "Arguments\n\n```\norder_id: 17\n```\n\nResult\n\n```\nwaited\n```"
+    shown = [title for item in activity(answer) for title, _ in tasks_of(item)]
+    assert sorted(shown) == ["Show widget", "Wait for widget"], "each call is shown once"
+    assert kinds(answer)[-3:] == ["widget", "workflow", "assistant_message"]
+    assert (await reloaded(full_app, answer))[1:] == items_of(answer)[1:]
+
+
+async def test_calls_that_ended_before_the_widget_stay_above_it(full_app: FullApp) -> None:
+    answer = await answered(full_app, [COUNT], [WAIT, SHOW], SAYS)
+    assert kinds(answer) == ["workflow", "widget", "workflow", "assistant_message"]
+    assert tasks_of(activity(answer)[0])[0] == ("Count socks", "complete")
+    assert ("Wait for widget", "complete") in tasks_of(activity(answer)[1])
+
+
+async def test_a_widget_of_the_only_running_tool_stays_below_its_call(full_app: FullApp) -> None:
+    answer = await answered(full_app, [SHOW], SAYS)
+    assert kinds(answer) == ["workflow", "widget", "assistant_message"]
+    assert tasks_of(activity(answer)[0]) == [("Show widget", "complete")]
 
 
 async def test_a_tool_that_waits_for_approval_is_shown_when_it_runs(full_app: FullApp) -> None:
