@@ -53,12 +53,14 @@ CLIENT = "page"  # the client ID in the tokens of the fake issuer
 
 
 class Echo(DemoModel):
-    """A model that echoes the user's last message. "pay {...}" calls the tool `pay` with these arguments."""
+    """A model that echoes the user's last message. "pay {...}" calls the tool `pay`, "fail ..." ends in an error."""
 
     async def stream_response(
         self, system_instructions: str | None, input: str | list[TResponseInputItem], *_: Any, **__: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
         text = last_user_message(input)
+        if text.startswith("fail "):
+            raise RuntimeError("The model failed.")
         output: Output = message_of(text)
         if text.startswith("pay ") and isinstance(input, list) and input[-1].get("type") != "function_call_output":
             output = tool_call_of("pay").model_copy(update={"arguments": text.removeprefix("pay ")})

@@ -44,6 +44,51 @@ def test_threads_are_grouped_by_the_day_they_were_started(echo: ChatPage) -> Non
     expect(echo.threads).to_have_count(len(threads))
 
 
+def test_a_thread_that_seems_to_be_of_tomorrow_is_listed_under_today(echo: ChatPage) -> None:
+    """The clocks of the browser and the server differ."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    thread = {"id": "thr_x", "title": "Early", "created_at": tomorrow, "status": {"type": "active"}}
+    echo.respond_with("threads.list", json_response({"data": [thread], "has_more": False}))
+    echo.open()
+    expect(echo.page.locator("chat-threads h2")).to_have_text("Today")
+
+
+def test_a_thread_whose_agent_failed_has_a_title(echo: ChatPage) -> None:
+    echo.open().ask("fail at once")
+    expect(echo.notice).to_be_visible()
+    expect(echo.threads).to_have_text(["fail at once"])
+    expect(echo.page.get_by_role("heading", level=1)).to_have_text("fail at once")
+    echo.page.reload()
+    expect(echo.threads).to_have_text(["fail at once"])
+
+
+def test_the_focus_in_the_list_is_kept_when_an_answer_ends(three_threads: ChatPage) -> None:
+    page = three_threads.page
+    three_threads.say("slowly " + "word " * 10)
+    three_threads.wait_until_writing(1)
+    page.get_by_role("button", name="Rename apples").focus()
+    three_threads.wait_until_done()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name="apples", exact=True)).to_be_focused()
+
+
+def test_500_threads_are_listed_and_filtered(echo: ChatPage) -> None:
+    now = datetime.now(UTC).isoformat()
+    threads = [
+        {"id": f"thr_{number}", "title": f"Chat {number}", "created_at": now, "status": {"type": "active"}}
+        for number in range(500)
+    ]
+    echo.respond_with("threads.list", json_response({"data": threads, "has_more": False}))
+    echo.open()
+    expect(echo.threads).to_have_count(500)
+    echo.page.get_by_label("Filter chats by title").fill("chat 499")
+    expect(echo.threads).to_have_text(["Chat 499"])
+    echo.page.get_by_label("Filter chats by title").fill("")
+    echo.ask("hello")
+    expect(echo.threads).to_have_count(501)
+    assert echo.page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
 def test_a_renamed_thread_keeps_its_title_after_a_reload(three_threads: ChatPage) -> None:
     three_threads.threads.nth(1).hover()
     three_threads.button("Rename pears").click()

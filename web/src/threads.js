@@ -100,6 +100,8 @@ export class ChatThreads extends HTMLElement {
 
   #draw() {
     if (this.list.querySelector("form")) return; // the user is editing a title
+    const row = document.activeElement?.closest("chat-threads li");
+    const place = row && [...row.querySelectorAll("button")].indexOf(document.activeElement);
     const wanted = this.filter.value.trim().toLowerCase();
     const shown = this.#threads.filter((thread) => titleOf(thread).toLowerCase().includes(wanted));
     const periods = new Map(); // in the order of the list
@@ -109,6 +111,7 @@ export class ChatThreads extends HTMLElement {
       periods.get(period).push(this.#row(thread));
     }
     this.list.replaceChildren(...[...periods].map(([period, rows]) => h("section", {}, h("h2", {}, period), h("ul", {}, rows))));
+    if (row) this.#rowOf(row.dataset.id)?.querySelectorAll("button")[place]?.focus({ preventScroll: true }); // where it was
     this.more.hidden = this.#after === null;
     this.skeleton.hidden = true;
     if (wanted && this.#after && shown.length < ENOUGH) {
@@ -128,7 +131,9 @@ export class ChatThreads extends HTMLElement {
     return row;
   }
 
-  #titled(id) { return this.list.querySelector(`[data-id="${CSS.escape(id)}"] .title`); }
+  #rowOf(id) { return this.list.querySelector(`[data-id="${CSS.escape(id)}"]`); }
+
+  #titled(id) { return this.#rowOf(id)?.querySelector(".title"); }
 
   #open(thread) { this.dispatchEvent(new CustomEvent("open", { detail: { thread } })); }
 
@@ -179,7 +184,8 @@ export class ChatThreads extends HTMLElement {
 
 /** The heading under which a thread is listed, by the day of its creation: Today, Yesterday, ... or its month. */
 function periodOf({ created_at: created }, now = new Date()) {
-  const days = Math.round((startOfDay(now) - startOfDay(new Date(created))) / 86_400_000); // of 23 to 25 hours each
+  const ago = startOfDay(now) - startOfDay(new Date(created)); // less than 0 if a clock is wrong
+  const days = Math.max(0, Math.round(ago / 86_400_000)); // of 23 to 25 hours each
   const recent = ["today", "yesterday"].map((key) => t(key))[days] ?? [7, 30].map((count) => days < count && t("last_days", { count })).find(Boolean);
   return recent ?? monthOf(new Date(created));
 }
