@@ -26,6 +26,7 @@ UNREAD_IN_PAGE = (
         "Escape",
         "Control+B",
         "Enter",
+        "Files",
         "Box",
         "Row",
         "Col",

@@ -1,5 +1,6 @@
 """Tool calls on the page: shown while they run, one folded line afterwards, arguments and results on request."""
 
+import re
 from typing import Any
 
 import pytest
@@ -51,13 +52,47 @@ def test_a_running_call_is_named_and_its_line_is_folded_when_the_answer_begins(c
     expect(activity(chat).locator("li")).to_have_text(["Look up the order", "Count"])
     expect(activity(chat).locator("li .spinner")).to_have_count(1)
     assert serious(chat.page) == []
+    activity(chat).locator("summary").focus()
     ended = item(task("Look up the order", "complete"), task("Count", "complete"), summary="Look up the order, Count")
     chat.page.evaluate(f"sendEvents({lines_of([{'type': 'thread.item.done', 'item': ended}])})")
     expect(activity(chat).locator("summary")).to_have_text("Look up the order, Count")
+    expect(activity(chat).locator("summary")).to_be_focused()
     expect(activity(chat).locator("li").first).to_be_hidden()
     expect(activity(chat).locator(".spinner")).to_have_count(0)
     chat.page.evaluate("finishStream()")
     expect(activity(chat).locator("li").first).to_be_hidden()
+
+
+def test_each_of_several_tools_that_run_is_shown_as_running(chat: ChatPage) -> None:
+    own = {**item(task("Own step", "loading")), "id": "wf_own"}
+    later = {**item(task("Count", "loading")), "id": "activity-wf_2"}
+    card = {"type": "Card", "children": [{"type": "Text", "value": "Socks"}]}
+    begun = [
+        {"type": "thread.created", "thread": THREAD},
+        {"type": "stream_options", "stream_options": {"allow_cancel": True}},
+        {"type": "thread.item.added", "item": item(task("Look up the order", "complete"), task("Count", "loading"))},
+        {"type": "thread.item.done", "item": item(task("Look up the order", "complete"), summary="Look up the order")},
+        {"type": "thread.item.done", "item": {"id": "wid", "type": "widget", "widget": card}},
+        {"type": "thread.item.added", "item": own},
+        {"type": "thread.item.added", "item": later},
+    ]
+    chat.page.add_init_script(script=STREAM % lines_of(begun))
+    chat.open().say("where is it?")
+    expect(activity(chat)).to_have_text([re.compile("^Look up the order$"), "Own step ...Own step", "Count ...Count"])
+    expect(activity(chat).locator("summary .spinner")).to_have_count(2)
+    chat.page.evaluate("finishStream()")
+    expect(activity(chat).locator(".spinner")).to_have_count(0)
+
+
+def test_200_tasks_are_one_folded_line(chat: ChatPage) -> None:
+    tasks = [task(f"Step {number}", "complete", "Result\n\n```\nyes\n```") for number in range(200)]
+    chat.show_thread([item(*tasks, summary="Step 0, Step 1, Step 2 +197"), assistant("Done.")])
+    expect(activity(chat).locator("li").first).to_be_hidden()
+    expect(chat.answer).to_be_in_viewport()
+    activity(chat).locator("> summary").click()
+    activity(chat).locator("li summary").last.click()
+    expect(activity(chat).locator("li").last.get_by_text("yes")).to_be_visible()
+    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_arguments_and_results_are_code_that_opens_on_request(chat: ChatPage) -> None:

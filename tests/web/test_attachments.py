@@ -144,6 +144,29 @@ def test_a_picture_can_be_pasted(chat: ChatPage) -> None:
     expect(chat.page.locator(".upload")).to_contain_text("pasted.png")
 
 
+DROP = """(target) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["# Notes"], "notes.md"));
+  return ["dragover", "drop"].map((type) => {
+    const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true });
+    target.dispatchEvent(event);
+    return event.defaultPrevented;
+  });
+}"""
+
+
+def test_a_file_can_be_dropped_anywhere_on_the_page(chat: ChatPage) -> None:
+    view = chat.open().page.get_by_role("region", name="Conversation")
+    assert view.evaluate(DROP) == [True, True]
+    expect(chat.page.locator(".upload")).to_contain_text("notes.md")
+
+
+def test_a_file_that_is_dropped_on_a_chat_without_attachments_does_not_replace_the_page(echo: ChatPage) -> None:
+    view = echo.open().page.get_by_role("region", name="Conversation")
+    assert view.evaluate(DROP) == [True, True]
+    expect(echo.page.locator(".upload")).to_have_count(0)
+
+
 @pytest.mark.parametrize(
     ("file", "media_type"), [(PICTURE, "image/png"), (PDF, "application/pdf"), (PAGE, "text/plain; charset=utf-8")]
 )

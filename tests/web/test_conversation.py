@@ -170,8 +170,9 @@ def test_escape_stops_an_answer_too(echo: ChatPage) -> None:
 
 def test_an_answer_can_be_regenerated(chat: ChatPage) -> None:
     chat.open().ask("count to 20")
-    chat.button("Answer again").click()
+    chat.button("Answer again").press("Enter")
     expect(chat.button("Stop")).to_be_visible()
+    expect(chat.text).to_be_focused()
     chat.wait_until_done()
     expect(chat.answers).to_have_count(1)
     expect(chat.user_messages).to_have_count(1)
@@ -205,6 +206,30 @@ def test_a_reload_resumes_the_answer_in_progress(chat: ChatPage) -> None:
     expect(chat.answer).to_contain_text("open the folder lambda_src/agent/.")
 
 
+def test_going_back_to_the_page_resumes_the_answer_in_progress(chat: ChatPage) -> None:
+    chat.open().say("count to 60")
+    chat.wait_until_writing(8)
+    chat.page.goto("about:blank")
+    chat.page.go_back()
+    chat.wait_until_writing(9)
+    chat.wait_until_done()
+    expect(chat.answer).to_have_text(numbers_to(60))
+
+
+def test_an_answer_is_written_in_two_tabs_and_stopped_in_both(chat: ChatPage) -> None:
+    chat.open().say("count to 900")
+    chat.wait_until_writing()
+    other = ChatPage(chat.page.context.new_page(), chat.url)
+    other.open(chat.thread_id)
+    other.wait_until_writing(8)
+    other.button("Stop").click()
+    for tab in (chat, other):
+        tab.wait_until_done()
+        tab.page.reload()
+        expect(tab.answer).to_contain_text("1 2 3")
+    assert chat.answer.inner_text() == other.answer.inner_text()
+
+
 def test_an_answer_resumed_after_a_reload_can_be_stopped(echo: ChatPage) -> None:
     echo.open().say("slowly " + "word " * 300)
     echo.wait_until_writing()
@@ -235,6 +260,17 @@ def test_shift_enter_starts_a_new_line(echo: ChatPage) -> None:
     echo.text.press_sequentially("two")
     echo.text.press("Enter")
     expect(echo.user_messages).to_have_text("one\ntwo", use_inner_text=True)
+
+
+@pytest.mark.parametrize("sign", [{"isComposing": True}, {"keyCode": 229}], ids=["most browsers", "Safari"])
+def test_enter_that_ends_the_conversion_of_an_input_method_sends_nothing(
+    echo: ChatPage, sign: dict[str, object]
+) -> None:
+    echo.open().text.fill("konnichiwa")
+    echo.text.dispatch_event("keydown", {"key": "Enter", **sign})
+    expect(echo.text).to_have_value("konnichiwa")
+    echo.text.press("Enter")
+    expect(echo.user_messages).to_have_text("konnichiwa")
 
 
 def test_a_draft_survives_a_reload(echo: ChatPage) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Request, expect
 
-from tests.web.chat_page import ChatPage, assistant
+from tests.web.chat_page import ChatPage, assistant, stream_of
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -36,6 +36,33 @@ def test_an_action_may_start_an_answer(chat: ChatPage) -> None:
     chat.button("Stop").click()  # it would take long
     chat.wait_until_done()
     expect(chat.button("Ship")).to_be_enabled()
+
+
+def test_after_an_action_the_focus_is_back_and_only_what_was_enabled_is_enabled(chat: ChatPage) -> None:
+    ship = {"type": "Button", "label": "Ship", "onClickAction": {"type": "ship"}}
+    sold_out = {"type": "Button", "label": "Sold out", "disabled": True}
+    chat.show_thread([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": [ship, sold_out]}}])
+    chat.respond_with("threads.custom_action", stream_of([]))
+    chat.button("Ship").press("Enter")
+    expect(chat.button("Ship")).to_be_focused()
+    expect(chat.button("Ship")).to_be_enabled()
+    expect(chat.button("Sold out")).to_be_disabled()
+
+
+def test_a_form_that_is_being_filled_in_is_kept_when_its_turn_ends(chat: ChatPage) -> None:
+    thread = {"id": "thr_x", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
+    begun = [
+        {"type": "thread.created", "thread": thread},
+        {"type": "thread.item.done", "item": {"id": "wid", "type": "widget", "widget": FORM}},
+    ]
+    chat.page.add_init_script(script=STREAM % lines_of(begun))
+    chat.open().say("book a room")
+    name = chat.page.locator(".widget").get_by_label("Name", exact=True)
+    name.fill("Grace")
+    chat.page.evaluate("finishStream()")
+    chat.wait_until_done()
+    expect(name).to_have_value("Grace")
+    expect(name).to_be_focused()
 
 
 def test_a_widget_can_be_streamed(chat: ChatPage) -> None:
@@ -118,7 +145,8 @@ def test_questions_can_be_answered_once_and_the_turn_continues(chat: ChatPage) -
     chat.open().ask("ask me something")
     chat.page.get_by_label("green").check()
     chat.page.get_by_label("And why?").fill("It is calm.")
-    chat.button("Answer").click()
+    chat.button("Answer").press("Enter")
+    expect(chat.text).to_be_focused()  # the form is gone
     expect(chat.answers).to_have_count(1)
     chat.wait_until_done()
     expect(chat.page.locator(".answers")).to_contain_text("green")

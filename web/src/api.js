@@ -83,6 +83,6 @@ function shown(error) {
   const own = { upload: "upload_refused", http_error: "server_status" }[code]; // of chat-client.js, whose texts are English
   if (own) return new ChatError(t(own, { status: String(status) }), { status, code, retryAfterS });
   if (error instanceof ChatError) return error;
-  const text = error instanceof TypeError ? t("connection_lost") : error.message;
-  return new ChatError(text, { status: 0, code: "offline" }); // fetch throws a TypeError, the session its own sentences
+  const text = error.constructor === Error ? error.message : t("connection_lost"); // the session's own sentences are Errors
+  return new ChatError(text, { status: 0, code: "offline" });
 }

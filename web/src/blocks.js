@@ -21,5 +21,11 @@ export class Blocks {
 
 const marked = new Marked({ gfm: true, extensions: formulas });
 
-/** All the blocks of a text. */
-export const tokensOf = (text) => marked.lexer(text);
+/** All the blocks of a text; one block if it is nested too deeply to be parsed. */
+export function tokensOf(text) {
+  try {
+    return marked.lexer(text);
+  } catch {
+    return [{ type: "paragraph", raw: text, tokens: [{ type: "text", raw: text, text }] }];
+  }
+}

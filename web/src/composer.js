@@ -1,6 +1,6 @@
 // The message composer: text box, attachments, Send and Stop. Does not know where messages go.
 import { record } from "./dictation.js";
-import { h, iconButton, icon } from "./dom.js";
+import { h, iconButton, icon, isSend } from "./dom.js";
 import { t } from "./texts.js";
 import { TAKEN } from "./uploads.js";
 
@@ -39,9 +39,7 @@ export class ChatComposer extends HTMLElement {
       this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.tools, this.models, this.microphone, this.button));
     this.replaceChildren(form, this.hint);
     this.uploads.addEventListener("change", () => this.#uploaded());
-    this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
-    this.addEventListener("dragleave", () => this.classList.remove("over"));
-    this.addEventListener("drop", (event) => { this.classList.remove("over"); this.#dropped(event, event.dataTransfer); });
+    for (const type of ["dragover", "dragleave", "drop"]) document.addEventListener(type, (event) => this.#drag(event));
     this.restore(sessionStorage.getItem(DRAFT) ?? "");
   }
 
@@ -178,13 +176,21 @@ export class ChatComposer extends HTMLElement {
 
   #key(event) {
     if (event.key === "Escape" && this.#running) this.dispatchEvent(new Event("stop"));
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (!isSend(event)) return;
     event.preventDefault();
     if (!this.#running) this.#act();
   }
 
+  /** Files may be dropped anywhere: the browser would leave the page for a file beside the message box. */
+  #drag(event) {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    this.classList.toggle("over", event.type === "dragover" && this.takesFiles && this.#closed === null);
+    if (event.type === "drop") this.#dropped(event, event.dataTransfer);
+  }
+
   #dropped(event, data) {
-    if (!this.takesFiles || !data.files.length) return;
+    if (!this.takesFiles || this.#closed !== null || !data.files.length) return;
     event.preventDefault();
     this.uploads.add(data.files);
   }

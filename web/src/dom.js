@@ -26,9 +26,14 @@ export function iconButton(name, label, onclick, props = {}) {
 /** The outline of `lines` lines of text that are loading, hidden from screen readers. */
 export const skeleton = (lines) => h("div.skeleton", { "aria-hidden": "true" }, Array.from({ length: lines }, () => h("span")));
 
-/** Disable or enable all controls in `root`. */
-export function setDisabled(root, disabled) {
-  for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = disabled;
+/** Whether a keydown event asks to send. Enter that ends an input method's conversion does not; Safari marks it as 229. */
+export const isSend = ({ key, shiftKey, isComposing, keyCode }) => key === "Enter" && !shiftKey && !isComposing && keyCode !== 229;
+
+/** Disable all controls in `root`. Returns a function that enables them again. */
+export function disable(root) {
+  const controls = [...root.querySelectorAll("button, input, select, textarea")].filter((control) => !control.disabled);
+  for (const control of controls) control.disabled = true;
+  return () => { for (const control of controls) control.disabled = false; };
 }
 
 /** An SVG icon from the set below, hidden from screen readers. */

@@ -1,5 +1,5 @@
 // The box in which the user changes a message that was sent. Does not know what happens to it.
-import { h } from "./dom.js";
+import { h, isSend } from "./dom.js";
 import { t } from "./texts.js";
 
 /** A form with `text`; the message `was` different or not. Calls `write` with each change, and `send` or `cancel` at the end. */
@@ -17,7 +17,7 @@ export function editor(text, { was, write, send, cancel }) {
         event.stopPropagation(); // it closes nothing else
         cancel();
       }
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (!isSend(event)) return;
       event.preventDefault();
       submit();
     },

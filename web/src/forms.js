@@ -1,5 +1,5 @@
 // Forms for which the assistant waits: structured input, and permission for tools that run in this page.
-import { h, setDisabled } from "./dom.js";
+import { disable, h } from "./dom.js";
 import { t } from "./texts.js";
 
 const APPROVAL = "approval-"; // ids of the forms of lambda_src/runs/approvals.py begin with it
@@ -19,7 +19,7 @@ export function structuredInput(item, { send, was }) {
   }, item.inputs.map((input) => (input.type === "freeform" ? freeform(input, item) : choice(input, item))),
   h("div.bar", {}, h("button.plain", { type: "button", onclick: () => finish({ status: "skipped", answers: {} }) }, t("skip_questions")),
     h("button.primary", { type: "submit" }, t("answer"))));
-  const finish = (submission) => { send(submission); setDisabled(form, true); };
+  const finish = (submission) => { send(submission); disable(form); };
   return form;
 }
 
@@ -31,7 +31,7 @@ function approval(item, send) {
     for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
     if (!item.inputs.every(({ id }) => answers[id])) return;
     send({ status: "answered", answers });
-    setDisabled(form, true);
+    disable(form);
   };
   const form = h("form.questions", { "aria-label": t("permission") }, item.inputs.map((input) => {
     const [question, ...details] = input.question.split("\n");
@@ -83,7 +83,7 @@ export function toolCall(item, { send, was }) {
   if (item.status !== "pending") return null;
   if (was) return was;
   const tool = Object.hasOwn(TOOLS, item.name) ? TOOLS[item.name] : null;
-  const finish = (result) => { setDisabled(row, true); send(result); };
+  const finish = (result) => { disable(row); send(result); };
   const allow = () => tool.run(item.arguments).then(finish, () => finish({ error: "The browser did not allow it." }));
   const refuse = () => finish({ error: tool ? "The user refused." : "This page has no such tool." });
   const row = h("div.ask", { role: "group", "aria-label": t("assistant_request") },

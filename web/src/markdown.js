@@ -7,9 +7,18 @@ import { t } from "./texts.js";
 
 const SCHEMES = new Set(["https:", "http:", "mailto:", "tel:"]);
 
+const MOST_DEPTH = 50; // of elements within each other: browsers fail at some thousands
+let depth = 0;
+
 /** Elements for tokens of marked. `loose`: inside a list whose items are paragraphs. */
 function drawn(tokens, loose = false) {
-  return tokens.map((token) => (token.type === "text" && loose ? h("p", {}, drawn([token])) : KINDS[token.type]?.(token) ?? token.raw));
+  if (depth === MOST_DEPTH) return tokens.map(({ raw }) => raw);
+  depth += 1;
+  try {
+    return tokens.map((token) => (token.type === "text" && loose ? h("p", {}, drawn([token])) : KINDS[token.type]?.(token) ?? token.raw));
+  } finally {
+    depth -= 1;
+  }
 }
 
 const KINDS = {
@@ -79,7 +88,7 @@ function codeBlock(lang, text) {
 /** Copy the text and show the result on the button for a moment. */
 export async function copied(button, text) {
   const label = button.getAttribute("aria-label");
-  const ended = await navigator.clipboard.writeText(text).then(() => true, () => false);
+  const ended = await navigator.clipboard?.writeText(text).then(() => true, () => false);
   button.replaceChildren(icon(ended ? "check" : "close"));
   button.setAttribute("aria-label", t(ended ? "copied" : "copy_failed"));
   setTimeout(() => {

@@ -1,5 +1,5 @@
 // The messages of a conversation: one element per item, redrawn only if the item changed, at most once per frame.
-import { h, icon, iconButton, setDisabled } from "./dom.js";
+import { disable, h, icon, iconButton } from "./dom.js";
 import { editor } from "./editor.js";
 import { wordsOf } from "./fold.js";
 import { structuredInput, toolCall } from "./forms.js";
@@ -13,13 +13,15 @@ const KINDS = { // of files: what their chips say
   "application/pdf": "PDF", "text/markdown": "Markdown", "text/csv": "CSV", "application/json": "JSON",
 };
 
+const REST = 3; // a pause of three times its duration follows a draw, so a long table leaves time for everything else
 const ACTED_ON = new Set(["widget", "structured_input", "client_tool_call"]); // items that only the user answers
 
-/** <chat-messages>: shows its `conversation`. Dispatches "drawn", "resent" and "refused" with { error }. */
+/** <chat-messages>: shows its `conversation`. Dispatches "sent" and "refused" with { error }. */
 export class ChatMessages extends HTMLElement {
   #rows = new Map(); // item id -> row
   #changed = new Set();
   #frame = 0;
+  #restsUntil = 0;
   #unlisten = new AbortController();
   #kinds = new Map(); // item id -> feedback given
 
@@ -59,10 +61,17 @@ export class ChatMessages extends HTMLElement {
     this.#rows.set(id, row);
   }
 
-  #schedule() { this.#frame ||= requestAnimationFrame(() => this.#draw()); }
+  #schedule() {
+    this.#frame ||= requestAnimationFrame((now) => {
+      this.#frame = 0;
+      if (now < this.#restsUntil) this.#schedule();
+      else this.#draw();
+    });
+  }
 
   /** Draw the changes immediately. */
   #draw() {
+    const began = performance.now();
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const { items, running, progress } = this.#now;
@@ -70,17 +79,25 @@ export class ChatMessages extends HTMLElement {
     let place = this.list.firstChild;
     const last = [...items.keys()].at(-1);
     const editable = this.#now.editable?.id;
+    const asked = this.#now.askedBefore()?.id;
+    let isNew = !asked; // whether the item belongs to the answer to the last message
     for (const [id, item] of items) {
       let row = this.#rows.get(id);
       if (!row) this.#rows.set(id, (row = h(`article.row.is-${item.type}`)));
       if (row !== place) this.list.insertBefore(row, place);
       else place = place.nextSibling;
-      const live = Boolean(running) && id === last;
+      isNew ||= id === asked;
+      const live = Boolean(running) && (item.type === "workflow" ? isNew : id === last && item.type === "assistant_message");
       if (!this.#changed.has(id) && row.live === live && row.editable === (id === editable)) continue;
       row.live = live;
       row.editable = id === editable;
-      this.#show(row, item, live);
-      if (this.#now.readOnly && ACTED_ON.has(item.type)) setDisabled(row, true);
+      try {
+        this.#show(row, item, live);
+      } catch (error) { // such as a widget that is not ChatKit's: the other items are shown
+        console.warn(error);
+        row.replaceChildren(h("p.lost", {}, t("not_drawn")));
+      }
+      if (this.#now.readOnly && ACTED_ON.has(item.type)) disable(row);
     }
     this.#changed.clear();
     this.earlier.hidden = !this.#now.before;
@@ -88,7 +105,7 @@ export class ChatMessages extends HTMLElement {
     const shown = this.foot.querySelector(".progress span:last-child");
     if (said && shown) shown.textContent = said;
     else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
-    this.dispatchEvent(new Event("drawn"));
+    this.#restsUntil = performance.now() + REST * (performance.now() - began);
   }
 
   #show(row, item, live) {
@@ -98,17 +115,24 @@ export class ChatMessages extends HTMLElement {
       case "user_message": return this.#userMessage(row, item);
       case "assistant_message": return this.#assistantMessage(row, item, live);
       case "widget": return row.replaceChildren(widget(item, { act: (action) => now.act(action, item) }));
-      case "workflow": return row.replaceChildren(workflow(item, { live, was }));
+      case "workflow": {
+        const focused = [...row.querySelectorAll("summary")].indexOf(document.activeElement);
+        row.replaceChildren(workflow(item, { live, was }));
+        return row.querySelectorAll("summary")[focused]?.focus({ preventScroll: true });
+      }
       case "task": return row.replaceChildren(task(item));
       case "generated_image": return row.replaceChildren(generatedImage(item));
       case "structured_input":
-        return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => now.answerForm(item, input) }));
+        return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => { now.answerForm(item, input); this.#sent(); } }));
       case "client_tool_call":
-        return row.replaceChildren(toolCall(item, { was, send: (result) => now.answerTool(item, result) }) ?? "");
+        return row.replaceChildren(toolCall(item, { was, send: (result) => { now.answerTool(item, result); this.#sent(); } }) ?? "");
       default: // hidden context and the end of a turn are not shown
         row.hidden = true;
     }
   }
+
+  /** The control that the user pressed is about to go. */
+  #sent() { this.dispatchEvent(new Event("sent")); }
 
   #userMessage(row, item) {
     const now = this.#now;
@@ -122,7 +146,7 @@ export class ChatMessages extends HTMLElement {
         was: text,
         write: (changed) => { now.editing.text = changed; },
         cancel: () => { now.edit(null); row.querySelector(".pencil")?.focus(); },
-        send: (changed) => { now.resend(item, changed); this.dispatchEvent(new Event("resent")); },
+        send: (changed) => { now.resend(item, changed); this.#sent(); },
       }));
       return row.querySelector("textarea").focus();
     }
@@ -177,7 +201,9 @@ export class ChatMessages extends HTMLElement {
       iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
     const again = iconButton("reload", t("answer_again"), () => {
       const asked = this.#now.askedBefore(this.#now.items.get(item.id));
-      if (asked) this.#now.retry(asked);
+      if (!asked) return;
+      this.#now.retry(asked);
+      this.#sent();
     });
     return [copy, good, bad, again];
   }

@@ -103,7 +103,7 @@ class ChatApp extends HTMLElement {
     this.threads.addEventListener("renamed", ({ detail }) => { if (this.now.id === detail.thread.id) { this.now.thread = detail.thread; this.#state(); } });
     this.composer.addEventListener("say", ({ detail }) => this.#say(detail));
     this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = t("stopped"); });
-    this.messages.addEventListener("resent", () => { this.composer.focus(); this.end.toEnd(); });
+    this.messages.addEventListener("sent", () => { this.#focus(); this.end.toEnd(); });
     this.messages.addEventListener("refused", ({ detail }) => this.#notice({ level: "danger", message: detail.error.message }));
     this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#escape(); });
     addEventListener("keydown", (event) => {
@@ -375,11 +375,11 @@ class ChatApp extends HTMLElement {
       h("div", {}, title && h("strong", {}, title), typeof message === "string" ? h("p", {}, message) : message));
     if (problem) box.classList.add("problem");
     if (action) {
-      const button = h("button.plain", { type: "button", onclick: () => { box.remove(); action.run(); } }, action.label);
+      const button = h("button.plain", { type: "button", onclick: () => { box.remove(); this.#focus(); action.run(); } }, action.label);
       if (action.after) countdown(button, action.after);
       box.append(button);
     }
-    if (!problem || !action) box.append(iconButton("close", t("dismiss"), () => box.remove()));
+    if (!problem || !action) box.append(iconButton("close", t("dismiss"), () => { box.remove(); this.#focus(); }));
     this.notices.append(box);
   }
 

@@ -1,5 +1,6 @@
 // What the assistant did on the way: workflows, tasks, sources.
 import { h, icon } from "./dom.js";
+import { targetBeside } from "./links.js";
 import "./markdown.js";
 import { duration, t } from "./texts.js";
 
@@ -35,7 +36,7 @@ function taskRow(one, live, { folded = false, was = null } = {}) {
   const head = folded && body ? h("details", { open: was?.querySelector("details")?.open }, h("summary.name", {}, title), body)
     : [title && h("div.name", {}, title), body];
   return h("div.task", {}, h("span.sign", {}, sign), h("div", {}, head,
-    one.queries?.length ? h("div.queries", {}, one.queries.map((query) => h("span.chip", {}, icon("search"), query))) : null,
+    one.queries?.length ? h("div.queries", {}, one.queries.map((query) => h("span.chip", {}, icon("search"), h("span", {}, query)))) : null,
     one.sources?.length ? sources(one.sources) : null));
 }
 
@@ -46,11 +47,14 @@ export function sources(all, opening = () => null) {
 
 function chip(source, open) {
   const name = source.title || source.filename || source.label || t("source");
-  if (open) return h("button.chip", { type: "button", onclick: open }, icon("document"), name);
-  if (source.type !== "url" || !/^https?:\/\//i.test(source.url)) {
-    return h("span.chip", { title: source.description ?? source.filename ?? source.label }, icon(source.type === "file" ? "document" : source.icon ?? "info"), name);
+  const label = h("span", {}, name);
+  if (open) return h("button.chip", { type: "button", onclick: open }, icon("document"), label);
+  const url = source.type === "url" && URL.canParse(source.url) ? new URL(source.url) : null;
+  if (!/^https?:$/.test(url?.protocol)) {
+    return h("span.chip", { title: source.description ?? source.filename ?? source.label }, icon(source.type === "file" ? "document" : source.icon ?? "info"), label);
   }
-  return h("a.chip", { href: source.url, target: "_blank", rel: "noopener noreferrer nofollow", title: source.url }, icon("globe"), name);
+  const beside = targetBeside(name, url);
+  return h("a.chip", { href: url.href, target: "_blank", rel: "noopener noreferrer nofollow", title: url.href }, icon("globe"), label, beside && h("span.target", {}, ` (${beside})`));
 }
 
 export const spinner = () => h("span.spinner", { "aria-hidden": "true" });

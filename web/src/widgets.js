@@ -1,5 +1,5 @@
 // ChatKit's widgets: a tree of components as JSON, drawn with our own style. What we do not know shows its children.
-import { h, icon, setDisabled } from "./dom.js";
+import { disable, h, icon } from "./dom.js";
 import { picture } from "./pictures.js";
 import { markdown } from "./tasks.js";
 import { t } from "./texts.js";
@@ -21,11 +21,13 @@ export function widget(item, { act }) {
     if (action.handler === "client") {
       return root.dispatchEvent(new CustomEvent("chat-action", { bubbles: true, detail: { ...action, payload } }));
     }
+    const { activeElement: pressed } = document;
     root.setAttribute("aria-busy", "true");
-    setDisabled(root, true);
+    const enable = disable(root);
     await act({ ...action, payload });
     root.removeAttribute("aria-busy");
-    setDisabled(root, false);
+    enable();
+    if (document.activeElement === document.body) pressed.focus({ preventScroll: true }); // it was disabled
   };
   root.append(draw(item.widget, perform));
   for (const label of root.querySelectorAll("label[data-field]")) {
