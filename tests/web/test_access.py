@@ -175,6 +175,48 @@ def test_the_whole_page_works_on_a_phone(phone: ChatPage) -> None:
     expect(phone.user_messages).to_have_text("count to 3")
 
 
+def test_buttons_on_a_phone_are_large_enough_for_a_finger(phone: ChatPage) -> None:
+    phone.open().ask("count to 3")
+    phone.button("Chats").click()
+    expect(phone.threads.first).to_be_in_viewport()
+    small = phone.page.locator("button.icon:visible, .send:visible, .title:visible").evaluate_all(
+        "all => all.filter((node) => Math.min(node.offsetWidth, node.offsetHeight) < 40).map((node) => node.outerHTML)"
+    )
+    assert small == []
+
+
+def test_the_page_can_be_used_at_a_zoom_of_200_percent(echo: ChatPage) -> None:
+    echo.open().ask("word " * 100)
+    echo.page.set_viewport_size({"width": 640, "height": 430})  # of CSS pixels in a window of 1280 by 860
+    assert echo.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(echo.text).to_be_in_viewport()
+    expect(echo.button("Send")).to_be_in_viewport()
+    view = echo.page.get_by_role("region", name="Conversation").bounding_box()
+    assert view is not None
+    assert view["height"] > 150
+    echo.button("Chats").click()
+    expect(echo.threads.first).to_be_in_viewport()
+    assert serious(echo.page) == []
+
+
+def test_buttons_and_the_open_thread_are_visible_in_forced_colors(echo: ChatPage) -> None:
+    echo.page.emulate_media(forced_colors="active")
+    echo.open().ask("hello")
+    for element in (echo.button("Send"), echo.user_messages.first, echo.threads.first.get_by_role("button").first):
+        assert element.evaluate(
+            "node => { const { borderStyle, outlineStyle } = getComputedStyle(node);"
+            " return borderStyle !== 'none' || outlineStyle !== 'none'; }"
+        )
+
+
+def test_nothing_slides_if_the_user_wants_less_motion(echo: ChatPage) -> None:
+    echo.open()
+    expect(echo.page.locator(".side")).to_have_css("transition-duration", "0s")
+    echo.page.emulate_media(reduced_motion="no-preference")
+    echo.page.set_viewport_size({"width": 390, "height": 780})
+    expect(echo.page.locator(".side")).to_have_css("transition-duration", "0.2s, 0.2s")
+
+
 def test_the_colors_follow_the_system_until_the_user_chooses(echo: ChatPage) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     echo.page.emulate_media(color_scheme="light")

@@ -9,7 +9,7 @@ from playwright.sync_api import Request, expect
 
 from lambda_src.http.page import GZIP_LEVEL
 from lambda_src.languages import Languages
-from tests.web.chat_page import ChatPage
+from tests.web.chat_page import ChatPage, assistant
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -62,6 +62,29 @@ def test_the_view_follows_the_answer_until_the_user_scrolls_up(echo: ChatPage) -
     assert view.evaluate(at_end)
     expect(echo.button("Latest")).to_be_hidden()
     echo.button("Stop").click()
+
+
+def test_what_the_user_unfolds_stays_in_its_place(echo: ChatPage) -> None:
+    tasks = [{"type": "custom", "title": f"Step {number}", "status_indicator": "complete"} for number in range(30)]
+    workflow = {"type": "custom", "tasks": tasks, "summary": {"title": "Steps"}, "expanded": False}
+    echo.show_thread([assistant("word " * 800), {"id": "activity-1", "type": "workflow", "workflow": workflow}])
+    summary = echo.page.locator("summary")
+    expect(summary).to_be_in_viewport()
+    before = summary.bounding_box()
+    summary.click()
+    expect(echo.button("Latest")).to_be_visible()
+    assert summary.bounding_box() == before
+    summary.click()
+    expect(echo.button("Latest")).to_be_hidden()
+
+
+def test_the_whole_conversation_is_printed(echo: ChatPage) -> None:
+    echo.show_thread([assistant("word " * 800, f"msg_{number}") for number in range(3)])
+    expect(echo.answers).to_have_count(3)
+    echo.page.emulate_media(media="print")
+    assert echo.page.evaluate("document.documentElement.scrollHeight > 2 * innerHeight")
+    expect(echo.page.locator(".side")).to_be_hidden()
+    expect(echo.text).to_be_hidden()
 
 
 def test_a_text_selection_in_an_answer_is_kept(echo: ChatPage) -> None:
