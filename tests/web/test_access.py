@@ -164,7 +164,6 @@ def phone(browser: Browser, dev: str) -> Any:
 
 def test_the_whole_page_works_on_a_phone(phone: ChatPage) -> None:
     phone.open().ask("count to 3")
-    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     thread_list = phone.page.get_by_role("navigation", name="Chats")
     expect(thread_list).to_be_hidden()
     phone.button("Chats").click()
@@ -173,6 +172,12 @@ def test_the_whole_page_works_on_a_phone(phone: ChatPage) -> None:
     phone.threads.first.get_by_role("button").first.click()
     expect(thread_list).to_be_hidden()
     expect(phone.user_messages).to_have_text("count to 3")
+
+
+def test_a_long_title_does_not_widen_the_page_on_a_phone(phone: ChatPage) -> None:
+    phone.open().ask("Count to 3, and this title is longer than a phone")
+    expect(phone.page.get_by_role("heading", level=1)).to_contain_text("this title is longer")
+    assert phone.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
 
 
 def test_buttons_on_a_phone_are_large_enough_for_a_finger(phone: ChatPage) -> None:

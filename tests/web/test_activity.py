@@ -85,14 +85,14 @@ def test_each_of_several_tools_that_run_is_shown_as_running(chat: ChatPage) -> N
 
 
 def test_200_tasks_are_one_folded_line(chat: ChatPage) -> None:
-    tasks = [task(f"Step {number}", "complete", "Result\n\n```\nyes\n```") for number in range(200)]
+    tasks = [task(f"Step {number}", "complete", f"Result\n\n```\nyes {'word ' * 99}\n```") for number in range(200)]
     chat.show_thread([item(*tasks, summary="Step 0, Step 1, Step 2 +197"), assistant("Done.")])
     expect(activity(chat).locator("li").first).to_be_hidden()
     expect(chat.answer).to_be_in_viewport()
     activity(chat).locator("> summary").click()
     activity(chat).locator("li summary").last.click()
     expect(activity(chat).locator("li").last.get_by_text("yes")).to_be_visible()
-    assert chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert activity(chat).evaluate("fold => fold.scrollWidth <= fold.clientWidth"), "long lines scroll in their block"
 
 
 def test_arguments_and_results_are_code_that_opens_on_request(chat: ChatPage) -> None:

@@ -16,7 +16,7 @@ MARKDOWN = """# A title
 Some **bold** words, a [link](https://example.com/) and `code`.
 
 | a | b |
-|---|---|
+|---|--:|
 | 1 | 2 |
 
 - [x] done
@@ -59,7 +59,7 @@ def test_markdown_is_rendered(echo: ChatPage) -> None:
     link = echo.answer.get_by_role("link", name="link")
     expect(link).to_have_attribute("target", "_blank")
     expect(link).to_have_attribute("rel", re.compile("noopener.*noreferrer"))
-    expect(echo.answer.get_by_role("cell", name="2")).to_be_visible()
+    expect(echo.answer.get_by_role("cell", name="2")).to_have_css("text-align", "right")
     expect(echo.answer.get_by_role("checkbox")).to_be_checked()
     expect(echo.answer.locator("code .kwd").first).to_have_text("def")
 
