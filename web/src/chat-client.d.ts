@@ -83,7 +83,7 @@ export function chatClient(options: ChatClientOptions): ChatClient;
 
 /**
  * A token for a guest: POST /auth/guest at `url`. `captcha` is what a CAPTCHA gave the page, where the server checks one
- * (docs/how-to/moderation.md). `tokenHeader` as for chatClient. Throws ChatError: 403 if the check refused, 429 if too many came.
+ * (docs/how-to/captcha.md). `tokenHeader` as for chatClient. Throws ChatError: 403 if the check refused, 429 if too many came.
  */
 export function guestToken(options: {
   url: string;
