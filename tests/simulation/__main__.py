@@ -4,6 +4,9 @@
     make simulate SEEDS=5000-5999            these
     make simulate SEED=17                    one, with its trace
     make simulate SEED=17 STEPS=3,8          one, with these steps of its schedule alone
+    make simulate SEEDS=0 FLAGS=--regressions   the schedules of regressions.txt, each of which broke a promise once
+    make simulate SEEDS=40 FLAGS=--reverts      earlier fixes, reverted one at a time: which seed notices it?
+    make simulate SEEDS=10 FLAGS="--mutants 30" thirty small random changes of the product: as above
 
 The parent imports everything once; each seed runs in a fork, so that nothing of one is left for the next.
 """
@@ -13,77 +16,41 @@ from tests.simulation import sources
 sources.install()
 
 import argparse  # noqa: E402 - the sources come first
-import gc  # noqa: E402 - as above
-import json  # noqa: E402 - as above
 import os  # noqa: E402 - as above
 import sys  # noqa: E402 - as above
-import traceback  # noqa: E402 - as above
 from collections import Counter  # noqa: E402 - as above
-from collections.abc import Iterator  # noqa: E402 - as above
-from dataclasses import asdict, dataclass  # noqa: E402 - as above
+from collections.abc import Iterable, Iterator  # noqa: E402 - as above
+from pathlib import Path  # noqa: E402 - as above
 
 os.environ["CHAT_OPTIMIZATIONS_OFF"] = (
     "prewarm"  # it plays a canned turn at each cold start, on the real client library
 )
 
-from tests.simulation import playing, promises, shrink  # noqa: E402 - as above
-from tests.simulation.playing import Result  # noqa: E402 - as above
+from tests.simulation import mutants, promises, shrink  # noqa: E402 - as above
+from tests.simulation.playing import Child, Result, forked, result_of, warm_up  # noqa: E402 - as above
 from tests.simulation.scenario import Scenario, scenario_of  # noqa: E402 - as above
 
 SHRINK_RUNS = 150
-WARM_UP_SEED = -1
+REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A fork that plays a scenario."""
-
-    pid: int
-    pipe: int
-
-
-def forked(scenario: Scenario, *, whole_trace: bool = False) -> Child:
-    """Play a scenario in a fork."""
-    reading, writing = os.pipe()
-    sys.stdout.flush()
-    if (pid := os.fork()) == 0:
-        try:
-            os.close(reading)
-            gc.disable()  # a collection would come at moments that depend on memory
-            data = json.dumps(asdict(playing.played(scenario, whole_trace=whole_trace))).encode()
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(data)
-        except BaseException:  # noqa: BLE001 - the fork ends here, whatever happens
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    os.close(writing)
-    return Child(pid, reading)
-
-
-def result_of(child: Child, seed: int) -> Result:
-    """Wait for a fork's result."""
-    with os.fdopen(child.pipe, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(child.pid, 0)
-    return Result(**json.loads(data)) if data else Result(seed, "", "simulation-error", "the process died")
-
-
-def warm_up() -> None:
-    """Play one scenario here, so that no fork has to import or to build pydantic's validators."""
-    playing.played(scenario_of(WARM_UP_SEED))
-
-
-def play_all(seeds: list[int], jobs: int) -> Iterator[Result]:
-    """The results of many seeds, in order, `jobs` at a time."""
-    waiting: list[tuple[Child, int]] = []
-    for seed in seeds:
-        waiting.append((forked(scenario_of(seed)), seed))
+def play_all(scenarios: Iterable[Scenario], jobs: int) -> Iterator[tuple[Scenario, Result]]:
+    """The results of many scenarios, in order, `jobs` at a time."""
+    waiting: list[tuple[Child, Scenario]] = []
+    for scenario in scenarios:
+        waiting.append((forked(scenario), scenario))
         if len(waiting) >= jobs:
-            child, number = waiting.pop(0)
-            yield result_of(child, number)
-    for child, number in waiting:
-        yield result_of(child, number)
+            child, played = waiting.pop(0)
+            yield played, result_of(child, played.seed)
+    for child, played in waiting:
+        yield played, result_of(child, played.seed)
+
+
+def regressions() -> list[Scenario]:
+    """The schedules of regressions.txt."""
+    lines = REGRESSIONS.read_text(encoding="utf-8").splitlines()
+    fields = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
+    return [shrink.only(scenario_of(int(seed)), steps) for seed, steps, _ in fields]
 
 
 def report(scenario: Scenario, result: Result, *, shrinks: bool) -> None:
@@ -125,6 +92,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--digests", action="store_true", help="print each seed's digest of its trace")
     parser.add_argument("--keep-going", action="store_true", help="play all seeds although one breaks a promise")
+    parser.add_argument("--regressions", action="store_true", help="play the schedules of regressions.txt too")
+    parser.add_argument("--reverts", nargs="?", const="", help="revert earlier fixes with this text in their names")
+    parser.add_argument("--mutants", type=int, help="make this many small random changes of the product")
+    parser.add_argument("--draw", type=int, default=1, help="with --mutants: another number draws other changes")
     options = parser.parse_args(arguments)
     if options.seed is not None:
         warm_up()
@@ -136,20 +107,25 @@ def main(arguments: list[str]) -> int:
         print(f"seed {options.seed}: {result.broken or 'every promise held'} {result.text} {result.digest}")
         return 1 if result.broken else 0
     warm_up()
+    if options.reverts is not None:
+        return mutants.try_reverts(seeds_of(options.seeds), options.reverts)
+    if options.mutants:
+        return mutants.try_mutants(seeds_of(options.seeds), count=options.mutants, draw=options.draw)
     print(f"Promises:\n{promises.listed()}\n", flush=True)
-    seeds = seeds_of(options.seeds)
+    scenarios = [scenario_of(seed) for seed in seeds_of(options.seeds)]
+    scenarios += regressions() if options.regressions else []
     turns = events = 0
     broken: Counter[str] = Counter()
-    for result in play_all(seeds, options.jobs):
+    for scenario, result in play_all(scenarios, options.jobs):
         turns, events = turns + result.turns, events + result.events
         if options.digests:
             print(f"seed {result.seed} {result.digest}", flush=True)
         if result.broken:
             broken[result.broken] += 1
-            report(scenario_of(result.seed), result, shrinks=not options.no_shrink)
+            report(scenario, result, shrinks=not options.no_shrink)
             if not options.keep_going:
                 break
-    print(f"{len(seeds)} seeds, {turns} turns, {events} events: {dict(broken) or 'every promise held'}")
+    print(f"{len(scenarios)} seeds, {turns} turns, {events} events: {dict(broken) or 'every promise held'}")
     return 1 if broken else 0
 
 

@@ -8,7 +8,7 @@ has sent still arrives.
 import asyncio
 import io
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 
 from lambda_src.store import keys
 from lambda_src.store.aws_calls import CLIENT_CONFIG
-from tests.simulation.faults import READ_TIMEOUT_S, Fault, Weather
+from tests.simulation.faults import READ_TIMEOUT_S, Fate, Fault, Weather
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.sources import SECOND, Machine
 from tests.simulation.trace import Trace
@@ -37,7 +37,8 @@ class Aws:
     def __init__(self, loop: SimulatedLoop, trace: Trace, weather: Weather) -> None:
         self.loop, self.trace, self.weather = loop, trace, weather
         self.engine, self.objects = Engine(), Objects()
-        self.on_lease: Callable[[str, str], None] = lambda partition, turn_id: None
+        self.on_lease: Callable[[str, Mapping[str, Any]], None] = lambda partition, row: None
+        self.arrived_ns: dict[tuple[str, str], int] = {}  # when each batch of a journal was stored
 
     def client(self, service: str, config: object = None) -> Any:
         """composition.aws.Clients."""
@@ -95,6 +96,7 @@ class Method:
         if self._name == "transact_write_items":
             params["ClientRequestToken"] = str(uuid.uuid4())  # as botocore does, once for all attempts
         error: Exception | None = None
+        fate = aws.weather.fate(aws.loop.time())
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(aws.weather.pause_s(attempt - 1))
@@ -104,13 +106,14 @@ class Method:
                 machine.waiting.append(changed := aws.loop.create_future())
                 await changed
             try:
-                return await self._attempt(machine, params, aws.weather.fault(aws.loop.time()))
-            except (ConnectionClosedError, ReadTimeoutError) as fault:
-                error = fault
-            except ClientError as fault:
-                if fault.response["Error"]["Code"] not in ("ThrottlingException", "InternalServerError"):
+                fault = _fault_of(fate, attempt) or aws.weather.fault(aws.loop.time())
+                return await self._attempt(machine, params, fault)
+            except (ConnectionClosedError, ReadTimeoutError) as broken:
+                error = broken
+            except ClientError as refused:
+                if refused.response["Error"]["Code"] not in ("ThrottlingException", "InternalServerError"):
                     raise
-                error = fault
+                error = refused
         assert error is not None
         raise error
 
@@ -156,7 +159,7 @@ class Method:
             aws.trace.add(self._name, sender, _about(params), fault or "", _code(error))
             raise
         aws.trace.add(self._name, sender, _about(params), fault or "", "ok")
-        self._note_leases(params)
+        self._note_writes(params)
         return answer
 
     def _apply(self, params: dict[str, Any]) -> Any:
@@ -168,15 +171,17 @@ class Method:
             params = {**params, "Body": params["Body"].read()}
         return getattr(aws.objects, self._name)(**{name: value for name, value in params.items() if name != "Bucket"})
 
-    def _note_leases(self, params: dict[str, Any]) -> None:
-        """Report the turn that has a lease after this write."""
+    def _note_writes(self, params: dict[str, Any]) -> None:
+        """Report each lease that was written, and note when a batch of a journal was stored."""
         items = [action for item in params.get("TransactItems", []) for action in item.values()]
         for action in items if self._name == "transact_write_items" else [params] * (self._name == "update_item"):
             key = action.get("Key", {})
             if key.get(keys.SORT_KEY) == {"S": keys.TURN}:
                 row = self._aws.engine.rows.get((key[keys.PARTITION_KEY]["S"], keys.TURN), {})
-                if "turn_id" in row:
-                    self._aws.on_lease(key[keys.PARTITION_KEY]["S"], row["turn_id"]["S"])
+                self._aws.on_lease(key[keys.PARTITION_KEY]["S"], row)
+            elif key.get(keys.SORT_KEY, {}).get("S", "").startswith(keys.EVENTS_PREFIX):
+                place = key[keys.PARTITION_KEY]["S"], key[keys.SORT_KEY]["S"]
+                self._aws.arrived_ns.setdefault(place, self._aws.trace.now_ns)
 
     def _partial(self, params: dict[str, Any]) -> Any:
         """Half of a batch; the rest comes back as unprocessed."""
@@ -190,6 +195,19 @@ class Method:
         first, rest = {**batch, "Keys": batch["Keys"][:half]}, {**batch, "Keys": batch["Keys"][half:]}
         answer = self._apply({"RequestItems": {table: first}}) if half else {"Responses": {table: []}}
         return {**answer, "UnprocessedKeys": {table: rest}}
+
+
+def _fault_of(fate: Fate | None, attempt: int) -> Fault | None:
+    """What the request's fate means for one of its attempts."""
+    match fate:
+        case "hiccup":
+            return "lost" if attempt == 0 else None
+        case "unclear":
+            return "lost"
+        case "refused":
+            return "500"
+        case None:
+            return None
 
 
 def _error(code: str, operation: str, **more: object) -> ClientError:

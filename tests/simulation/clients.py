@@ -6,7 +6,7 @@ A page of last week (`is_old`) sends no x-chat-turn and resumes nothing, as Chat
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,8 @@ SILENCE_S = 60.0  # ... and a proxy a stream without a byte
 class RefusedError(Exception):
     """A 4xx that a retry would meet again."""
 
-    def __init__(self, status: int, code: str) -> None:
-        self.status, self.code = status, code
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status, self.code, self.message = status, code, message
         super().__init__(f"{status} {code}")
 
 
@@ -93,6 +93,7 @@ class Web:
         self.function, self.trace, self.history, self.rng = function, trace, history, rng
         self.breaks = 0.0  # the probability that a connection breaks
         self.on_bytes: Callable[[str, bytes], None] = lambda person, data: None
+        self.on_refused: Callable[[Send, str], None] = lambda send, message: None
 
     async def fetch(
         self, method: str, target: str, headers: dict[str, str], body: bytes, *, source: str = "203.0.113.7"
@@ -122,6 +123,7 @@ class Tab:
         self.thread_id: str | None = None
         self.send: Send | None = None  # the turn that it waits for
         self.newest_message: str | None = None
+        self.form: dict[str, Any] | None = None  # that waits for an answer
         self._web = person.world
         self._name: str | None = None  # of the turn that it waits for
         self._response: Response | None = None
@@ -159,7 +161,7 @@ class Tab:
             raise BrokenError(f"{response.status} {body[:80]!r}")
         content: Any = json.loads(body) if body else None
         if response.status >= 400:
-            raise RefusedError(response.status, content["error"])
+            raise RefusedError(response.status, content["error"], content.get("message", ""))
         return content
 
     async def retried(self, request: Callable[[], Awaitable[Any]], tries: int = 4) -> Any:
@@ -175,11 +177,14 @@ class Tab:
 
     # What people do
 
-    async def say(self, send: Send, operation: str, params: dict[str, object]) -> None:
+    async def say(
+        self, send: Send, operation: str, params: dict[str, object], metadata: Mapping[str, object] | None = None
+    ) -> None:
         """Ask for a turn, as ChatKit's transport does: again and again until it ends well or is refused."""
         self._generation += 1
         generation, self.send, self._is_aborted = self._generation, send, False
-        body = json.dumps({"type": operation, "params": params}, separators=(",", ":")).encode()
+        request = {"type": operation, "params": params} | ({"metadata": metadata} if metadata else {})
+        body = json.dumps(request, separators=(",", ":")).encode()
         seen = 0
         outcome = "broken"
         try:
@@ -195,6 +200,7 @@ class Tab:
                     break
                 except RefusedError as refused:
                     self._web.trace.add(self.name, f"m{send.number}", "is refused", refused.status, refused.code)
+                    self._web.on_refused(send, refused.message)
                     outcome = "refused"
                     break
                 except BrokenError as broken:
@@ -219,11 +225,15 @@ class Tab:
                 headers["last-event-id"] = str(seen)
         authorization = await self.person.authorization()
         self._web.trace.add(self.name, f"m{send.number}", send.kind, headers.get("x-chat-turn", "-"), seen)
+        sent_ns = self._web.trace.now_ns
+        send.attempts += 1
         try:
             response = await self._web.fetch("POST", "/chatkit", {"authorization": authorization, **headers}, body)
         except BrokenError:
             self._broke(body)
             raise
+        if send.attempts == 1:
+            send.waited = sent_ns, self._web.trace.now_ns
         send.statuses.append(response.status)
         if response.status == 204:
             return seen
@@ -296,6 +306,8 @@ class Tab:
             case {"type": "thread.item.done", "item": {"type": "user_message", "id": item_id}}:
                 send.item_id = item_id
                 self.newest_message = item_id
+            case {"type": "thread.item.done", "item": {"type": "structured_input"} as form}:
+                self.form = form
             case {"type": "stream_options"} if send.acked_ns is None:
                 send.acked_ns = self._web.trace.now_ns
 

@@ -59,6 +59,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.connections: Connections | None = None
         self.on_kill: Callable[[Machine], None] = lambda machine: None
         self.problems: list[str] = []
+        self.signals: dict[Machine, tuple[Callable[[], object], Context]] = {}
         self.callbacks = 0
         self._is_stopped = False
 
@@ -186,7 +187,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return self.connections.connect(f"{host}:{port}", protocol_factory)
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]  # plainer
-        """No process of a simulation gets a signal."""
+        """What SIGTERM will call, of the machine that runs."""
+        if (machine := MACHINE.get()) is not None:
+            self.signals[machine] = partial(callback, *args), copy_context()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")

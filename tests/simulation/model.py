@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -31,7 +32,9 @@ from tests.simulation.trace import Trace
 SENT = re.compile(r"~m(\d+)~")
 CHARS_PER_TOKEN = 4
 SLOW_TOOL = "use the slow tool"
+GUARDED = "use the tool that needs approval"
 LONG = "answer at length"
+PONDERS_S = 4.0  # long enough for a Stop to be noticed
 Kind = Literal["answer", "title", "call"]
 
 
@@ -77,8 +80,22 @@ class Vendor:
         self.runs: list[ModelRun] = []
         self.reports_usage = reports_usage
         self.trouble = trouble
+        self.ponders = False  # answers may pause before their first word
+        self.approved: Counter[int] = Counter()  # message -> how often the tool ran that needs approval
         self.on_run: Callable[[ModelRun], None] = lambda run: None
         self._trace, self._rng_for = trace, rng_for
+
+    def build_agent(self) -> Agent[Any]:
+        """The agent of the simulated deployment."""
+
+        @function_tool(needs_approval=True)
+        async def guarded_tool(message: int) -> str:
+            """Does something that the user must allow."""
+            self.approved[message] += 1
+            return "done"
+
+        tools: list[Tool] = [slow_tool, guarded_tool]
+        return Agent(name="Simulated", instructions="Answer.", model="simulated", tools=tools)
 
     def provider(self) -> ModelProvider:
         """For a run config."""
@@ -119,6 +136,8 @@ class Vendor:
         for number, event in enumerate(events_of(output)):
             if isinstance(event, r.ResponseTextDeltaEvent):
                 await asyncio.sleep(pace_s * rng.uniform(0.2, 2))
+                if self.ponders and not run.words:
+                    await asyncio.sleep(PONDERS_S * (run.number % 2))
                 if len(run.words) == stalls_at:
                     await asyncio.sleep(rng.choice((3.0, 12.0, 45.0)))
                 if len(run.words) == fails_at:
@@ -137,6 +156,9 @@ class Vendor:
         if tools and SLOW_TOOL in _newest(input) and last.get("type") != "function_call_output":
             run.kind = "call"
             return tool_call_of("slow_tool", "{}")
+        if tools and GUARDED in _newest(input) and last.get("type") != "function_call_output":
+            run.kind = "call"
+            return tool_call_of("guarded_tool", json.dumps({"message": run.send}))
         words = rng.randrange(60, 200) if LONG in _newest(input) else rng.randrange(1, 25)
         run.planned = words = min(words, run.limit or words)
         return message_of(" ".join(f"a{run.number}.{number}" for number in range(words)))
@@ -202,11 +224,6 @@ async def slow_tool() -> str:
     """Takes some seconds."""
     await asyncio.sleep(2.5)
     return "done"
-
-
-def build_agent() -> Agent[Any]:
-    """The agent of the simulated deployment."""
-    return Agent(name="Simulated", instructions="Answer.", model="simulated", tools=[slow_tool])
 
 
 def _newest(input: str | list[TResponseInputItem]) -> str:

@@ -1,11 +1,17 @@
-"""Plays one scenario and says how it ended."""
+"""Plays one scenario, in this process or in a fork, and returns how it ended."""
 
+import gc
+import json
+import os
+import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from tests.simulation.promises import BrokenPromise
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import Scenario, scenario_of
 from tests.simulation.world import World
+
+WARM_UP_SEED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,43 @@ def played(scenario: Scenario, *, whole_trace: bool = False) -> Result:
         callbacks=world.loop.callbacks,
         lines=list(world.trace.lines) if broken or whole_trace else [],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A fork that plays a scenario."""
+
+    pid: int
+    pipe: int
+
+
+def forked(scenario: Scenario, *, whole_trace: bool = False) -> Child:
+    """Play a scenario in a fork."""
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    if (pid := os.fork()) == 0:
+        try:
+            os.close(reading)
+            gc.disable()  # a collection would come at moments that depend on memory
+            data = json.dumps(asdict(played(scenario, whole_trace=whole_trace))).encode()
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(data)
+        except BaseException:  # noqa: BLE001 - the fork ends here, whatever happens
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    return Child(pid, reading)
+
+
+def result_of(child: Child, seed: int) -> Result:
+    """Wait for a fork's result."""
+    with os.fdopen(child.pipe, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child.pid, 0)
+    return Result(**json.loads(data)) if data else Result(seed, "", "simulation-error", "the process died")
+
+
+def warm_up() -> None:
+    """Play one scenario here, so that no fork has to import or to build pydantic's validators."""
+    played(scenario_of(WARM_UP_SEED))

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,9 @@ from lambda_src.quotas.turn_quota import USER_TOKENS
 from lambda_src.store import keys
 from lambda_src.store.counters import day_of
 from lambda_src.store.usage import STAGE_TOKENS
+from tests.simulation import comparisons
+from tests.simulation.comparisons import WORD, Broken
+from tests.simulation.history import text_of
 from tests.simulation.sources import SECOND
 
 if TYPE_CHECKING:
@@ -24,9 +26,11 @@ PROMISES = {
     "messages-are-kept": "A message whose stream began stays in its thread, unless a delete or Regenerate removes it.",
     "messages-are-not-doubled": "A message with an idempotency key is stored once, however often it is sent.",
     "duplicates-cost-nothing": "A message with an idempotency key is answered by the model once.",
+    "approvals-hold": "A tool that needs approval runs only when the user allows it, and only once.",
     "answers-are-prefixes": "A stored answer is a prefix of what the model wrote, and what its client received.",
-    "words-are-kept": "Every word that a client saw is stored; after a crash, all but the last second.",
+    "words-are-kept": "What a client saw or a turn journaled is stored; after a crash, all but the last second.",
     "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
+    "regenerate-replaces": "No earlier answer stays below a message that is answered again or edited.",
     "one-writer": "A turn stops within three seconds after another one has taken its thread.",
     "stop-stops": "Two seconds after a Stop was confirmed, the model no longer writes.",
     "streams-are-valid": "Every event is one of ChatKit's; a stream leaves no item open, or ends with a notice.",
@@ -36,13 +40,15 @@ PROMISES = {
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
     "renames-are-kept": "A title that the owner chose is kept.",
     "limits-hold": "No user has more turns a day or at a time, and nobody uses more tokens, than the limits allow.",
+    "limits-are-freed": "No message is refused because of running turns when none is running.",
     "costs-are-counted": "At least as many tokens are counted as the vendor charges.",
     "everyone-is-answered": "Every request gets a response within 30 seconds, and every stream ends.",
+    "turns-begin-soon": "While the store works, a stream begins within 4 seconds, plus round trips and the cold start.",
     "no-internal-errors": "No response is a 500, and no error of ours goes unhandled.",
     "threads-stay-usable": "When the faults are over, a message in any thread is answered.",
 }  # fmt: skip
 MARK = re.compile(r"~([ug]\d+)~")
-WORD = re.compile(r"\ba(\d+)\.\d+")
+TOO_MANY = "Too many of your messages are being answered"
 WAIT_S = 30.0
 STOPPED_WITHIN_S, SUPERSEDED_WITHIN_S = 2.0, 3.0
 CRASH_LOSES_S = 1.5  # a journal's second, and the write
@@ -89,6 +95,13 @@ class Watch:
         if person.startswith("u") and len(running) > limit:
             world.violate("limits-hold", f"{person} has {len(running)} running turns; the limit is {limit}")
 
+    def refused(self, send: "Send", message: str) -> None:
+        """A refusal for turns that run, of which at least one does. A store that fails may delay the end of one."""
+        world, now_ns = self._world, self._world.trace.now_ns
+        is_wrong = TOO_MANY in message and not comparisons.has_turns(world, send)
+        if is_wrong and not world.is_bad(now_ns - 60 * SECOND, now_ns):
+            world.violate("limits-are-freed", f"m{send.number} was refused, and {send.person} has no running turn")
+
     def _expect_only(self, person: str, text: str, what: str) -> None:
         owners = self._world.history.owners(person)
         if foreign := set(MARK.findall(text)) - owners:
@@ -106,23 +119,25 @@ def check(world: "World", threads: dict[str, dict[str, list[dict[str, Any]]]]) -
         raise BrokenPromise(name, text)
 
 
-Broken = Iterator[tuple[str, str]]
-
-
 def _violations(world: "World", threads: dict[str, dict[str, list[dict[str, Any]]]]) -> Broken:
     yield from _internal(world)
     yield from _streams(world)
     yield from _followers(world)
+    yield from comparisons.readers(world)
+    yield from comparisons.journals(world, threads)
+    yield from comparisons.beginnings(world)
     yield from _waits(world)
     for person, own in threads.items():
         for thread_id, items in own.items():
             yield from _deleted(world, thread_id)
             yield from _items(world, person, thread_id, items)
+            yield from comparisons.regenerated(world, thread_id, items)
     for name in (person.name for person in world.people if person.name not in world.history.erasing):
         owners = {name, world.history.linked.get(name, name)}
         visible = {key: items for owner in owners for key, items in threads.get(owner, {}).items()}
         yield from _messages(world, name, visible)
     yield from _runs(world)
+    yield from _approvals(world)
     yield from _limits(world)
 
 
@@ -186,17 +201,13 @@ def _deleted(world: "World", thread_id: str) -> Broken:
             yield "deleted-stays-gone", f"{thread_id} was deleted and is listed"
 
 
-def _text(item: dict[str, Any]) -> str:
-    return "".join(part.get("text", "") for part in item.get("content", []) if isinstance(part, dict))
-
-
 def _items(world: "World", person: str, thread_id: str, items: list[dict[str, Any]]) -> Broken:
     """The items of one thread."""
     sends, runs = world.history.sends, world.vendor.runs
     ids = Counter(item["id"] for item in items)
     if twice := [item_id for item_id, count in ids.items() if count > 1]:
         yield "messages-are-not-doubled", f"{thread_id} has {twice} twice"
-    written = Counter(_text(item) for item in items if item["type"] == "user_message")
+    written = Counter(text_of(item) for item in items if item["type"] == "user_message")
     by_text = {send.text: send for send in sends if send.text}
     for text, count in written.items():
         if count > 1 and len(by_text[text].names) == 1:
@@ -205,9 +216,9 @@ def _items(world: "World", person: str, thread_id: str, items: list[dict[str, An
     order: list[Send] = []
     for item in items:
         if item["type"] == "user_message":
-            newest = by_text[_text(item)]
+            newest = by_text[text_of(item)]
             order.append(newest)
-        elif item["type"] == "assistant_message" and (text := _text(item)):
+        elif item["type"] == "assistant_message" and (text := text_of(item)):
             match = WORD.match(text)
             if match is None:
                 continue
@@ -223,49 +234,37 @@ def _items(world: "World", person: str, thread_id: str, items: list[dict[str, An
         for earlier in order[place + 1 :]:
             if earlier.acked_ns is not None and earlier.acked_ns < later.began_ns:
                 yield "turns-are-in-order", f"{thread_id}: m{later.number} is before m{earlier.number}"
-    stored = {item["id"]: _text(item) for item in items}
+    stored = {item["id"]: text_of(item) for item in items}
     for stream in world.history.streams:
         yield from _shown(world, stream, thread_id, stored)
 
 
-def _may_be_removed(world: "World", thread_id: str) -> bool:
-    """Whether somebody has regenerated an answer of the thread, which removes what follows it."""
-    return any(send.kind == "retry" for send in world.history.sends_of(thread_id))
-
-
 def _shown(world: "World", stream: "Stream", thread_id: str, stored: dict[str, str]) -> Broken:
-    """What one stream has shown of one thread's answers is stored."""
-    if _may_be_removed(world, thread_id):
+    """What one stream has shown as the whole answer is stored."""
+    if world.history.may_be_removed(thread_id):
         return
-    shown: dict[str, str] = defaultdict(str)
     for event in stream.events:
         match event:
-            case {"type": "thread.item.updated", "item_id": item_id, "update": {"delta": delta}}:
-                shown[item_id] += delta
             case {
                 "type": "thread.item.done",
                 "item": {"type": "assistant_message", "id": item_id, "thread_id": of} as item,
-            }:
-                if of == thread_id and stored.get(item_id) != _text(item):
-                    stored_text = stored.get(item_id)
-                    yield (
-                        "answers-are-prefixes",
-                        f"{thread_id} {item_id} was done with {_text(item)!r}, and has {stored_text!r}",
-                    )
-                shown.pop(item_id, None)
+            } if of == thread_id and stored.get(item_id) != text_of(item):
+                yield (
+                    "answers-are-prefixes",
+                    f"{thread_id} {item_id} was done with {text_of(item)!r}, and has {stored.get(item_id)!r}",
+                )
             case _:
                 pass
-    yield from ()
 
 
 def _messages(world: "World", person: str, threads: dict[str, list[dict[str, Any]]]) -> Broken:
     """What was acknowledged is there."""
     ids = {item["id"] for items in threads.values() for item in items}
     for send in world.history.sends:
-        if send.person != person or send.acked_ns is None or send.kind == "retry":
+        if send.person != person or send.acked_ns is None or not send.is_message:
             continue
         assert send.thread_id is not None
-        if world.history.may_be_gone(send.thread_id) or _may_be_removed(world, send.thread_id):
+        if world.history.may_be_gone(send.thread_id) or world.history.may_be_removed(send.thread_id):
             continue
         if send.thread_id not in threads:
             yield "messages-are-kept", f"the thread of m{send.number} is gone"
@@ -276,7 +275,7 @@ def _messages(world: "World", person: str, threads: dict[str, list[dict[str, Any
 
 def _words(world: "World", send: "Send", items: list[dict[str, Any]]) -> Broken:
     """The words that a client saw are kept."""
-    stored = {item["id"]: _text(item) for item in items}
+    stored = {item["id"]: text_of(item) for item in items}
     for stream in send.streams:
         shown: dict[str, str] = defaultdict(str)
         for event in stream.events:
@@ -308,9 +307,9 @@ def _lost(world: "World", send: "Send", stream: "Stream", item_id: str, lost: st
     first_ns = next((at for at, word in run.words if word.strip() == match[0]), None)
     died_ns = None if run.machine is None else run.machine.died_ns
     end_ns = run.ended_ns or died_ns or run.words[-1][0]
-    if world.is_bad(run.began_ns, end_ns):
+    if world.is_bad(run.began_ns, end_ns) and not comparisons.was_storable(world, send, run, end_ns):
         return
-    allowed_s = CRASH_LOSES_S + 4 * world.deployment.latency_s * 3
+    allowed_s = CRASH_LOSES_S + 4 * world.deployment.latency_s * 3 + world.slack_s(run.began_ns, end_ns)
     if first_ns is not None and end_ns - first_ns > allowed_s * SECOND:
         yield (
             "words-are-kept",
@@ -326,9 +325,10 @@ def _runs(world: "World") -> Broken:
         if run.send is not None and run.kind != "title":
             by_send[run.send].append(run)
     for send in world.history.sends:
-        if send.stopped_ns is None or send.kind == "retry" or _may_be_removed(world, send.thread_id or ""):
+        if send.stopped_ns is None or not send.is_message or world.history.is_continued(send.thread_id or ""):
             continue
         due_ns = send.stopped_ns + round((STOPPED_WITHIN_S + slack_s) * SECOND)
+        due_ns += round(world.slack_s(send.stopped_ns, due_ns) * SECOND)
         for run in by_send[send.number]:
             if run.began_ns > due_ns and not world.is_bad(send.stopped_ns, run.began_ns):
                 yield "stop-stops", f"m{send.number} was stopped, and then model {run.number} began"
@@ -340,20 +340,31 @@ def _runs(world: "World") -> Broken:
     yield from _superseded(world, by_send, slack_s)
     for send in world.history.sends:
         answers = [run.number for run in by_send[send.number] if run.kind == "answer"]
-        if len(answers) > 1 and len(send.names) == 1 and not _may_be_removed(world, send.thread_id or ""):
+        if len(answers) > 1 and len(send.names) == 1 and not world.history.is_continued(send.thread_id or ""):
             yield "duplicates-cost-nothing", f"m{send.number} was answered by the models {answers}"
+
+
+def _approvals(world: "World") -> Broken:
+    for number, count in world.vendor.approved.items():
+        thread_id = world.history.sends[number].thread_id or ""
+        forms = sum(send.kind == "form" for send in world.history.sends_of(thread_id))
+        if not forms:
+            yield "approvals-hold", f"the tool ran for m{number}, which nobody allowed"
+        if count > 1 and not world.history.may_be_removed(thread_id):
+            yield "approvals-hold", f"the tool ran {count} times for m{number}"
 
 
 def _superseded(world: "World", by_send: dict[int, list["ModelRun"]], slack_s: float) -> Broken:
     """Models of turns that lost their thread to another turn have stopped."""
     send_of = {turn_id: send for send in world.history.sends for turn_id in send.turn_ids}
     for thread_id, leases in world.history.leases.items():
-        if _may_be_removed(world, thread_id):
+        if world.history.is_continued(thread_id):
             continue
         for (_, turn_id), (lost_ns, _) in pairwise(leases):
             if (send := send_of.get(turn_id)) is None or len(send.turn_ids) > 1:
                 continue
             due_ns = lost_ns + round((SUPERSEDED_WITHIN_S + slack_s) * SECOND)
+            due_ns += round(world.slack_s(lost_ns, due_ns) * SECOND)
             for run in by_send[send.number]:
                 late = [at for at, _ in run.words if at > due_ns]
                 if late and not world.is_bad(lost_ns, late[0]):

@@ -1,13 +1,10 @@
-"""Fixes of the past, each of which can be reverted, to see which seed finds it: `python -m tests.simulation.reverts`.
+"""Fixes of the past, each of which can be reverted, to see which seed finds it.
 
-A revert replaces a text in a copy of the product. Prints the table of docs/explanation/simulation.md.
+A revert replaces a text of the product. `make simulate SEEDS=40 FLAGS=--reverts` prints the table of
+docs/explanation/simulation.md.
 """
 
-import argparse
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +22,17 @@ class Revert:
     file: str
     old: str
     new: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return ROOT / "lambda_src" / self.file
+
+    def text_without(self) -> str:
+        """The text of the file without the fix."""
+        text = self.path.read_text(encoding="utf-8")
+        assert text.count(self.old) == 1, f"{self.name}: {self.file} has changed, change the revert with it"
+        return text.replace(self.old, self.new)
 
 
 REVERTS = (
@@ -121,8 +129,8 @@ REVERTS = (
     Revert(
         "a lease whose response was lost is not its own predecessor",
         "store/dynamodb/turns/leases.py",
-        "{rows.NOT_DELETED} AND {_NOT_THIS_CALL}",
-        "{rows.NOT_DELETED} AND (attribute_not_exists(#{turn_rows.MARK}) OR #{turn_rows.MARK} <> :ttl_)",
+        " AND {turn_rows.NOT_HELD} AND {_NOT_THIS_CALL}",
+        " AND {turn_rows.NOT_HELD}",
     ),
     Revert(
         "an answer is stored again when the store is back",
@@ -172,40 +180,5 @@ def without(revert: Revert) -> Iterator[Path]:
             ROOT / "lambda_src", copy / "lambda_src", ignore=shutil.ignore_patterns("web", "agent", "__pycache__")
         )
         (copy / "tests").symlink_to(ROOT / "tests")
-        file = copy / "lambda_src" / revert.file
-        text = file.read_text(encoding="utf-8")
-        assert text.count(revert.old) == 1, f"{revert.name}: {revert.file} has changed, change the revert with it"
-        file.write_text(text.replace(revert.old, revert.new), encoding="utf-8")
+        (copy / "lambda_src" / revert.file).write_text(revert.text_without(), encoding="utf-8")
         yield copy
-
-
-def seed_that_finds(revert: Revert, seeds: str) -> tuple[str, str] | None:
-    """The first seed that breaks a promise without the fix, and the promise; None if none does."""
-    with without(revert) as copy:
-        command = [sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--no-shrink"]
-        played = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
-    found = re.search(r"^([a-z-]+): .*?^make simulate SEED=(\d+)", played.stdout, re.MULTILINE | re.DOTALL)
-    if played.returncode and found is None:
-        return "?", (played.stdout + played.stderr)[-500:]
-    broken = re.findall(r"\n\n([a-z-]+): ", played.stdout)
-    return (found[2], broken[-1]) if found is not None else None
-
-
-def main(arguments: list[str]) -> int:
-    """Exit code 0: every revert was found."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.reverts")
-    parser.add_argument("--seeds", default="300")
-    parser.add_argument("--only", default="")
-    options = parser.parse_args(arguments)
-    missed = 0
-    print("| without the fix: | found by seed | promise |\n|---|---|---|")
-    for revert in REVERTS:
-        if options.only in revert.name:
-            found = seed_that_finds(revert, options.seeds)
-            missed += found is None
-            print(f"| {revert.name} | {found[0] if found else 'none'} | {found[1] if found else ''} |", flush=True)
-    return 1 if missed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -26,6 +26,27 @@ SEQUELS = (  # soon after a message
 SOON_S = (0.0005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.6, 3.0, 6.0)  # fmt: skip
 TROUBLE: dict[str, int] = {"kill": 4, "faults": 5, "breaks": 3, "deploy": 1, "expire": 2}
 RARE: dict[str, int] = {"link": 2, "erase": 1}
+SCENES: dict[str, int] = {  # somebody says something, and soon after that:
+    "watch": 4,  # the same person shows the thread in another window
+    "regenerate": 3,  # ... or wants another answer there
+    "edit": 2,  # ... or replaces the message
+    "approve": 2,  # ... or allows what a tool does, in one window or in two
+    "delete": 2,
+    "link": 2,  # a guest signs in
+    "erase": 2,  # an operator erases the person
+}
+SCENES_OF_TROUBLE: dict[str, int] = {
+    "hiccups": 5,  # single responses of the store are lost
+    "unclear": 3,  # the store applies some requests and never responds to them
+    "refused": 3,  # the store never accepts some requests
+    "terminate": 3,  # a process gets SIGTERM
+    "kill": 2,
+}
+OF_THE_DAY = (
+    "share",  # Managed Instances: a process takes several invocations at once
+    "restore",  # SnapStart: a process starts from a snapshot of hours ago
+    "ponder",  # the model pauses before its first word
+)
 DAY_S = 86_400
 
 
@@ -116,7 +137,19 @@ def scenario_of(seed: int) -> Scenario:
         Step(number, at_s, rng.choices(list(kinds), list(kinds.values()))[0], rng.getrandbits(32))
         for number, at_s in enumerate(moments)
     )
-    return Scenario(seed, deployment, steps, length_s)
+    return Scenario(seed, deployment, steps + scenes_of(seed, len(steps), length_s, is_calm=is_calm), length_s)
+
+
+def scenes_of(seed: int, first: int, length_s: float, *, is_calm: bool) -> tuple[Step, ...]:
+    """More steps, from numbers of their own: what the other steps of a seed do does not depend on them."""
+    rng = random.Random(f"{seed}/scenes")
+    kinds = SCENES if is_calm else SCENES | SCENES_OF_TROUBLE
+    moments = [(0.0, kind) for kind in OF_THE_DAY if rng.random() < 0.25]
+    moments += [
+        (rng.uniform(0, length_s), f"scene {rng.choices(list(kinds), list(kinds.values()))[0]}")
+        for _ in range(rng.choice((0, 3, 6)))
+    ]
+    return tuple(Step(first + place, at_s, kind, rng.getrandbits(32)) for place, (at_s, kind) in enumerate(moments))
 
 
 def fault_rates(rng: random.Random) -> dict[Fault, float]:

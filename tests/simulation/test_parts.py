@@ -1,14 +1,25 @@
-"""The parts of the simulation: virtual time, freezing and killing at an await, blocking calls, shorter schedules."""
+"""The parts of the simulation: virtual time, freezing and killing at an await, the weather, schedules, mutants."""
 
+import ast
 import asyncio
+import random
+import signal
 from dataclasses import replace
+from functools import partial
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.simulation import shrink
+from tests.simulation.aws import Aws
+from tests.simulation.changes import changes, mutants_of, tree_without
+from tests.simulation.faults import HICCUP_S, Fate, Weather, Window
 from tests.simulation.loop import SimulatedLoop, new_loop
 from tests.simulation.promises import PROMISES
-from tests.simulation.reverts import ROOT
-from tests.simulation.scenario import Scenario, scenario_of
+from tests.simulation.reverts import REVERTS, ROOT, Revert
+from tests.simulation.scenario import OF_THE_DAY, SCENES_OF_TROUBLE, Scenario, scenario_of
 from tests.simulation.sources import MACHINE, SECOND, Machine, Sources
+from tests.simulation.trace import Trace
 
 
 def run(loop: SimulatedLoop, sources: Sources, seconds: float) -> None:
@@ -91,6 +102,90 @@ def test_a_blocking_call_runs_without_a_thread() -> None:
     assert task.result() == 42
 
 
+def test_a_machine_that_gets_sigterm_runs_its_own_handler() -> None:
+    sources = Sources()
+    loop = new_loop(sources)
+    machine, handled = Machine("a"), list[Machine | None]()
+    context = loop.world.copy()
+    context.run(MACHINE.set, machine)
+
+    async def listen() -> None:
+        loop.add_signal_handler(signal.SIGTERM, lambda: handled.append(MACHINE.get()))
+
+    loop.create_task(listen(), context=context)
+    run(loop, sources, 0)
+    callback, own = loop.signals[machine]
+    loop.call_soon(callback, context=own)
+    run(loop, sources, 0)
+    assert handled == [machine]
+
+
+def counted(fate: Fate | None) -> tuple[int, float, type[BaseException] | None]:
+    """How often a write was applied that met this fate, how long it took, and its error."""
+    sources = Sources()
+    loop = new_loop(sources)
+    weather = Weather(random.Random(1), random.Random(2), latency_s=0.001)
+    if fate is not None:
+        weather.windows.append(Window(0, 1, {}, {fate: 1.0}))
+    aws = Aws(loop, Trace(sources), weather)
+    key = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    adding = partial(
+        aws.client("dynamodb").update_item,
+        TableName="table",
+        Key=key,
+        UpdateExpression="SET #n = if_not_exists(#n, :zero) + :one",
+        ExpressionAttributeNames={"#n": "n"},
+        ExpressionAttributeValues={":zero": {"N": "0"}, ":one": {"N": "1"}},
+    )
+    future = loop.run_in_executor(None, adding)
+    loop.run_until(future.done, until_ns=sources.now_ns + 60 * SECOND)
+    error = future.exception()
+    row = aws.engine.rows.get(("a", "b"), {})
+    return int(row.get("n", {"N": "0"})["N"]), loop.time(), None if error is None else type(error)
+
+
+def test_a_request_is_applied_once() -> None:
+    applied, seconds, error = counted(None)
+    assert (applied, error) == (1, None)
+    assert seconds < 1
+
+
+def test_after_a_hiccup_the_second_attempt_is_applied_too() -> None:
+    applied, seconds, error = counted("hiccup")
+    assert (applied, error) == (2, None)
+    assert 2 <= seconds <= HICCUP_S
+
+
+def test_an_unclear_request_is_applied_and_never_responded_to() -> None:
+    applied, _, error = counted("unclear")
+    assert applied == 4
+    assert error is ReadTimeoutError
+
+
+def test_a_refused_request_is_not_applied() -> None:
+    applied, _, error = counted("refused")
+    assert applied == 0
+    assert error is ClientError
+
+
+def test_after_hiccups_every_promise_holds() -> None:
+    weather = Weather(random.Random(1), random.Random(2), latency_s=0.001)
+    weather.windows.append(Window(0, 10, {}, {"hiccup": 1.0}))
+    assert not weather.is_bad(0, 10)
+    assert weather.has_hiccups(5, 20)
+    weather.windows.append(Window(0, 10, {}, {"unclear": 1.0}))
+    assert weather.is_bad(0, 10)
+
+
+def test_what_is_bad_may_be_over_in_time() -> None:
+    weather = Weather(random.Random(1), random.Random(2), latency_s=0.001)
+    weather.windows.append(Window(0, 10, {"lost": 1.0}))
+    assert weather.ends_before(5, 12, 40)
+    assert not weather.ends_before(5, 9, 40)
+    weather.windows.append(Window(30, 31, {"lost": 1.0}))
+    assert not weather.ends_before(5, 12, 40)
+
+
 def test_a_seed_has_one_scenario() -> None:
     assert scenario_of(7) == scenario_of(7)
     assert scenario_of(7) != scenario_of(8)
@@ -107,6 +202,55 @@ def test_a_schedule_is_shortened_to_the_steps_that_matter() -> None:
     assert {step.number for step in short.steps} == needed
     assert shrink.only(scenario, shrink.listed(short)) == short
     assert shrink.only(scenario, shrink.listed(replace(scenario, steps=()))).steps == ()
+
+
+def test_the_other_steps_of_a_seed_do_not_depend_on_its_scenes() -> None:
+    for seed in range(50):
+        scenario = scenario_of(seed)
+        kinds = [step.kind for step in scenario.steps]
+        others = [kind for kind in kinds if not kind.startswith("scene ") and kind not in OF_THE_DAY]
+        assert kinds[: len(others)] == others, seed
+
+
+def test_a_calm_deployment_has_no_scene_of_trouble() -> None:
+    trouble = {f"scene {kind}" for kind in SCENES_OF_TROUBLE}
+    calm = [scenario for scenario in map(scenario_of, range(100)) if scenario.deployment.is_calm]
+    assert not trouble & {step.kind for scenario in calm for step in scenario.steps}
+
+
+def changed(text: str) -> list[str]:
+    """Every change of the first statement or expression of a text."""
+    statement = ast.parse(text).body[0]
+    nodes = [statement, statement.value] if isinstance(statement, ast.Expr) else [statement]
+    return [ast.unparse(ast.fix_missing_locations(new)) for node in nodes for new in changes(node)]
+
+
+def test_the_mutants_are_flipped_comparisons_negated_conditions_numbers_and_missing_statements() -> None:
+    assert changed("a < b") == ["a <= b"]
+    assert changed("a is None") == ["a is not None"]
+    assert changed("a and b") == ["a or b"]
+    assert changed("a if b else c") == ["a if not b else c"]
+    assert changed("if a:\n    b()") == ["if not a:\n    b()"]
+    assert changed("3") == ["4", "2"]
+    assert changed("True") == ["False"]
+    assert changed("await a()") == ["pass"]
+    assert changed("self.a = 1") == ["pass"]
+    assert changed("log.info('a')") == []
+    assert changed("a = 1") == []
+
+
+def test_a_mutant_changes_one_function_and_names_it() -> None:
+    mutants = [make() for make in mutants_of(ROOT / "lambda_src" / "turns" / "lease.py")]
+    names = {mutant.function for mutant in mutants}
+    assert {"Lease.take", "Lease.hold"} <= names
+    removed = [mutant for mutant in mutants if mutant.change == "self.lost.set() -> pass"]
+    assert [mutant.function for mutant in removed] == ["Lease.hold"]
+    assert "self.lost.set()" not in ast.unparse(removed[0].tree)
+
+
+@pytest.mark.parametrize("revert", REVERTS, ids=lambda revert: revert.name)
+def test_a_fix_can_be_reverted(revert: Revert) -> None:
+    assert ast.unparse(tree_without(revert)) != ast.unparse(ast.parse(revert.path.read_text(encoding="utf-8")))
 
 
 def test_the_page_lists_every_promise() -> None:

@@ -24,9 +24,9 @@ def simulate(*arguments: str, hash_seed: str = "0", folder: Path = ROOT) -> subp
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seeds", ["0-19", "20-39"])
-def test_fixed_seeds_keep_every_promise(seeds: str) -> None:
-    played = simulate("--seeds", seeds)
+@pytest.mark.parametrize("more", [["0-19"], ["20-39", "--regressions"]], ids=" ".join)
+def test_fixed_seeds_and_schedules_that_broke_a_promise_once_keep_every_promise(more: list[str]) -> None:
+    played = simulate("--seeds", *more)
     assert played.returncode == 0, played.stdout[-6000:] + played.stderr[-2000:]
 
 

@@ -1,6 +1,8 @@
 """What happened, line by line, and the digest of it."""
 
 import hashlib
+import json
+import logging
 from collections import deque
 
 from tests.simulation.sources import MACHINE, SECOND, START_NS, Sources
@@ -26,6 +28,13 @@ class Trace:
         self.lines.append(line)
         self.count += 1
 
+    def record_logs(self) -> None:
+        """The product's log lines become events."""
+        logger = logging.getLogger("lambda_src")
+        logger.handlers, logger.propagate = [_Handler(self)], False
+        logger.setLevel(logging.INFO)
+        logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
+
     @property
     def now_ns(self) -> int:
         """The time of the world, epoch nanoseconds."""
@@ -35,3 +44,19 @@ class Trace:
     def digest(self) -> str:
         """The same for the same events."""
         return self._digest.hexdigest()
+
+
+class _Handler(logging.Handler):
+    """Adds log lines to a trace, with those of their fields that say what went wrong."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {
+            name: vars(record)[name]
+            for name in ("code", "error_type", "kind", "operation", "status")
+            if vars(record).get(name) is not None
+        }
+        self._trace.add("log", record.levelname, record.getMessage(), json.dumps(fields, default=str))

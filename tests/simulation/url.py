@@ -157,7 +157,7 @@ class Function:
     def deploy(self) -> None:
         """A new release: idle sandboxes go, busy ones finish their invocation."""
         self.generation += 1
-        for sandbox in self._idle:
+        for sandbox in list(self._idle):
             sandbox.kill()
         self._trace.add("deploys", self.generation)
 
@@ -185,6 +185,9 @@ class Function:
     def _free_sandbox(self) -> Sandbox | None:
         if self._idle:
             return self._idle.pop()
+        for sandbox in self.living:
+            if sandbox.at_once > 1 and sandbox.has_room and self._is_current(sandbox):
+                return sandbox
         if len(self.living) >= self._concurrency:
             return None
         self.sandboxes.append(sandbox := self._new_sandbox(self._freed))
@@ -193,8 +196,12 @@ class Function:
     def _freed(self, sandbox: Sandbox) -> None:
         if sandbox in self._idle:
             self._idle.remove(sandbox)
-        if sandbox.state == "idle":
-            if sandbox.release != f"r{self.generation}":
-                sandbox.kill()
-            else:
+        if sandbox.state == "idle" and not sandbox.is_ending:
+            if self._is_current(sandbox):
                 self._idle.append(sandbox)
+            else:
+                sandbox.kill()
+
+    def _is_current(self, sandbox: Sandbox) -> bool:
+        """Whether it runs the newest release."""
+        return sandbox.release == f"r{self.generation}"

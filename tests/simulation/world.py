@@ -1,11 +1,9 @@
 """One simulated deployment: the function, its services, its people, and what a schedule does to them."""
 
 import asyncio
-import json
-import logging
 import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from agents import RunConfig
@@ -15,7 +13,6 @@ from lambda_src.auth.bearer import user_id_of
 from lambda_src.auth.guest_tokens import GuestTokens
 from lambda_src.composition import access
 from lambda_src.composition.app import Parts, build_handler
-from lambda_src.context import RequestContext, User
 from lambda_src.json_settings import GuestQuotaSettings, QuotaSettings
 from lambda_src.models import providers
 from lambda_src.rotating_secret import Secret
@@ -24,23 +21,27 @@ from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.settings import Settings
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.simulation import model, promises
+from lambda_src.store.dynamodb.turns import turn_rows
+from tests.simulation import ending, model, promises
 from tests.simulation.aws import Aws
 from tests.simulation.clients import AUDIENCE, PUBLIC_KEY, BrokenError, Person, RefusedError, Tab, Web
-from tests.simulation.faults import Fault, Weather, Window
-from tests.simulation.history import History, Send
+from tests.simulation.faults import HICCUP_S, Fault, Weather, Window
+from tests.simulation.history import History, Kind, Send
 from tests.simulation.loop import new_loop
 from tests.simulation.model import Vendor
 from tests.simulation.promises import BrokenPromise
 from tests.simulation.sandbox import Sandbox
-from tests.simulation.scenario import DAY_S, SEQUELS, SOON_S, Scenario, Step, fault_rates
-from tests.simulation.sources import MACHINE, SECOND, SOURCES, START_NS, Machine
+from tests.simulation.scenario import DAY_S, OF_THE_DAY, SEQUELS, SOON_S, Scenario, Step, fault_rates
+from tests.simulation.scenes import Scenes
+from tests.simulation.sources import SECOND, SOURCES, START_NS, Machine
 from tests.simulation.trace import Trace
 from tests.simulation.url import Function
 
 GUEST_SECRET = "s" * 40
 SETTLE_S = 1_200.0  # until every turn and every retry is over
 MAX_OUTPUT_TOKENS = 300
+SNAPSHOT_AGE_S = 6 * 3600  # of the process that SnapStart restores
+AT_ONCE = 4  # invocations in one process, with Managed Instances
 
 
 class World:
@@ -58,11 +59,15 @@ class World:
         self.loop = new_loop(SOURCES)
         self.loop.connections = self
         self.loop.on_kill = self._kill_machine
-        self.weather = Weather(self.rng("weather"), latency_s=deployment.latency_s)
+        self.weather = Weather(self.rng("weather"), self.rng("fates"), latency_s=deployment.latency_s)
         self.aws = Aws(self.loop, self.trace, self.weather)
         self.vendor = Vendor(
             self.trace, self.rng, trouble=deployment.model_trouble, reports_usage=deployment.reports_usage
         )
+        of_the_day = {step.kind for step in scenario.steps}
+        self._at_once = AT_ONCE if "share" in of_the_day else 1
+        self._snapshot_age_s = SNAPSHOT_AGE_S if "restore" in of_the_day else 0
+        self.vendor.ponders = "ponder" in of_the_day
         self.history = History()
         self.function = Function(
             self.loop, self.trace, self._new_sandbox, self.rng("network"),
@@ -71,7 +76,7 @@ class World:
         self.web = Web(self.function, self.trace, self.history, self.rng("web"))
         self.settings = self._settings()
         self._machines = self.rng("machines")
-        self._is_over = False  # the schedule is; what follows only looks
+        self.is_over = False  # the schedule is; what follows only looks
         self._actions: list[asyncio.Task[Any]] = []
         self.violation: BrokenPromise | None = None
         self.people = [Person(f"u{number}", False, self.web) for number in range(deployment.users)]
@@ -83,10 +88,13 @@ class World:
             ]
         self.operator = Machine("operator")
         self.admin = self._admin_store()
+        self.scenes = Scenes(self)
         watch = promises.Watch(self)
         self.web.on_bytes, self.vendor.on_run = watch.client_bytes, watch.model_input
+        self.web.on_refused = watch.refused
         self.aws.on_lease = self._note_lease
-        _log_into(self.trace)
+        self.trace.record_logs()
+        os.environ.pop("AWS_REGION", None)
 
     def rng(self, name: str) -> random.Random:
         """Random numbers for one purpose."""
@@ -100,6 +108,19 @@ class World:
     def is_bad(self, begins_ns: int, ends_ns: int) -> bool:
         """Whether requests to the store may have failed, or what failed before may still matter."""
         return self.weather.is_bad((begins_ns - START_NS) / SECOND, (ends_ns - START_NS) / SECOND)
+
+    def slack_s(self, begins_ns: int, ends_ns: int) -> float:
+        """How much later than promised something may happen that waits for two requests, as responses are lost."""
+        has_hiccups = self.weather.has_hiccups((begins_ns - START_NS) / SECOND, (ends_ns - START_NS) / SECOND)
+        return 2 * HICCUP_S if has_hiccups else 0.0
+
+    def hiccups_s(self, begins_ns: int, ends_ns: int) -> float:
+        """What the hiccups of this time cost."""
+        return self.weather.hiccups_s((begins_ns - START_NS) / SECOND, (ends_ns - START_NS) / SECOND)
+
+    def clears_up(self, begins_ns: int, due_ns: int, ends_ns: int) -> bool:
+        """Whether the store works from `due_ns` to `ends_ns`, having failed before."""
+        return self.weather.ends_before(*((at_ns - START_NS) / SECOND for at_ns in (begins_ns, due_ns, ends_ns)))
 
     def counted(self, name: str, person: str | None) -> int:
         """The sum of a counter, of all days."""
@@ -145,7 +166,7 @@ class World:
         parts = Parts(
             authenticate=access.authenticator(settings, tokens),
             build_run_config=run_config,
-            build_agent=model.build_agent,
+            build_agent=self.vendor.build_agent,
             build_actions=Actions,
             load_assistants=dict,
             guest_tokens=tokens,
@@ -171,6 +192,8 @@ class World:
             skew_ns=round(rng.choice(self.deployment.skews_s) * SECOND),
             cold_s=self.deployment.cold_s * rng.uniform(0.7, 1.5),
             release=f"r{self.function.generation}",
+            at_once=self._at_once,
+            snapshot_age_s=self._snapshot_age_s,
             on_free=on_free,
         )
 
@@ -186,11 +209,17 @@ class World:
             if sandbox.machine is machine:
                 sandbox.kill()
 
-    def _note_lease(self, partition: str, turn_id: str) -> None:
+    def _note_lease(self, partition: str, row: Mapping[str, Any]) -> None:
+        """A lease was written: note each turn that has it, and when others declared a turn dead."""
+        if turn_rows.TURN_ID not in row:
+            return
+        turn_id = row[turn_rows.TURN_ID]["S"]
         _, thread_id = keys.owner_of(partition)
         leases = self.history.leases.setdefault(thread_id, [])
         if not leases or leases[-1][1] != turn_id:
             leases.append((SOURCES.now_ns, turn_id))
+        if row[turn_rows.ENDED]["BOOL"] and row[turn_rows.EXPIRES_MS] == {"N": "0"}:
+            self.history.declared_dead.setdefault(turn_id, SOURCES.now_ns)
 
     # The schedule
 
@@ -199,11 +228,8 @@ class World:
         for step in self.scenario.steps:
             self.loop.call_later(step.at_s, self._do, step, context=self.loop.world)
         self._pass(self.scenario.length_s)
-        self.weather.windows = [
-            Window(window.begins_s, min(window.ends_s, self.loop.time()), window.rates)
-            for window in self.weather.windows
-        ]
-        self.web.breaks, self._is_over = 0.0, True
+        self.weather.clear_up(self.loop.time())
+        self.web.breaks, self.is_over = 0.0, True
         for sandbox in self.function.living:
             sandbox.machine.steps_left = None
         self.trace.add("calm")
@@ -211,7 +237,7 @@ class World:
         if not self._is_quiet():
             busy = [tab.name for person in self.people for tab in person.tabs if tab.is_busy]
             raise BrokenPromise("everyone-is-answered", f"after {SETTLE_S} s {busy or 'an action'} still waits")
-        self._check(self._finally())
+        self._check(ending.read_and_check(self))
 
     def _is_quiet(self) -> bool:
         return all(task.done() for task in self._actions) and all(
@@ -269,11 +295,21 @@ class World:
             case "expire":
                 self.expire()
             case "link":
-                self._link(rng)
+                guests = [person for person in self.people if person.is_guest and not person.is_gone and person.token]
+                if guests and self._users():
+                    self.scenes.link(rng.choice(guests), rng)
             case "erase":
-                self._erase(rng)
+                if len(users := self._users()) > 1:
+                    self.scenes.erase(rng.choice(users), rng)
+            case kind if kind in OF_THE_DAY:
+                pass  # since the beginning
+            case kind if kind.startswith("scene "):
+                self.scenes.play(kind.removeprefix("scene "), rng)
             case _:
                 self._act_in_tab(step.kind, rng)
+
+    def _users(self) -> list[Person]:
+        return [person for person in self.people if not person.is_guest and not person.is_gone]
 
     def _act_in_tab(self, kind: str, rng: random.Random) -> None:
         people = [person for person in self.people if not person.is_gone]
@@ -285,15 +321,15 @@ class World:
             case "say":
                 idle = [tab for tab in person.tabs if not tab.is_busy]
                 if idle:
-                    self._say(rng.choice(idle), rng)
+                    self.say(rng.choice(idle), rng)
             case "twice":
                 idle = [tab for tab in person.tabs if not tab.is_busy]
                 if len(idle) > 1:
-                    self._say(idle[0], rng, new=False)
+                    self.say(idle[0], rng, new=False)
                     self._say_beside(idle[0], rng)
             case "retry":
                 if not tab.is_busy and tab.thread_id is not None and tab.newest_message is not None:
-                    self._ask(tab, "retry", tab.thread_id, "")
+                    self.ask(tab, "retry", tab.thread_id, "")
             case "stop":
                 busy = [tab for tab in person.tabs if tab.is_busy]
                 if busy:
@@ -314,11 +350,11 @@ class World:
         others = [other for other in tab.person.tabs if not other.is_busy and other is not tab]
         if others and tab.thread_id is not None:
             others[0].thread_id = tab.thread_id
-            self._say(others[0], rng, new=False, has_sequel=False)
+            self.say(others[0], rng, new=False, has_sequel=False)
 
     def _sequel(self, kind: str, tab: Tab, pick: int) -> None:
         """What happens soon after a message."""
-        if self._is_over:
+        if self.is_over:
             return
         rng = random.Random(pick)
         self.trace.add("sequel", kind, tab.name)
@@ -346,20 +382,30 @@ class World:
                 now_s = self.loop.time()
                 self.weather.windows.append(Window(now_s, now_s + rng.choice((0.05, 0.5, 3.0)), fault_rates(rng)))
 
-    def _say(self, tab: Tab, rng: random.Random, *, new: bool | None = None, has_sequel: bool = True) -> None:
+    def say(
+        self,
+        tab: Tab,
+        rng: random.Random,
+        *,
+        new: bool | None = None,
+        has_sequel: bool = True,
+        more: str | None = None,
+    ) -> None:
+        """Somebody says something in a tab, in its thread or in a new one."""
         is_new = tab.thread_id is None or (rng.random() < 0.3 if new is None else new)
         others = [other.thread_id for other in tab.person.tabs if other.thread_id]
         if is_new and others and rng.random() < 0.5:
             tab.thread_id, is_new = rng.choice(others), False
-        kind = rng.choice(("", "", "", model.SLOW_TOOL, model.LONG, "x" * rng.choice((10, 3000))))
-        self._ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, kind)
+        drawn = rng.choice(("", "", "", model.SLOW_TOOL, model.LONG, "x" * rng.choice((10, 3000))))
+        self.ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, more or drawn)
         if has_sequel and rng.random() < 0.75:
             sequel, soon_s = rng.choice(SEQUELS), rng.choice(SOON_S)
             if rng.random() < 0.5:  # between the requests by which the turn begins
                 soon_s = 0.02 + 2 * self.deployment.latency_s * rng.uniform(0, 8)
             self.loop.call_later(soon_s, self._sequel, sequel, tab, rng.getrandbits(32), context=self.loop.world)
 
-    def _ask(self, tab: Tab, kind: Any, thread_id: str | None, more: str) -> None:
+    def ask(self, tab: Tab, kind: Kind, thread_id: str | None, more: str) -> None:
+        """Send a request for a turn."""
         number = len(self.history.sends)
         text = f"{tab.person.mark} ~m{number}~ {more}".strip()
         send = Send(number, tab.person.name, kind, thread_id, text, not tab.is_old, SOURCES.now_ns)
@@ -369,6 +415,10 @@ class World:
             send.retried_item = tab.newest_message
             params = {"thread_id": thread_id, "item_id": tab.newest_message}
             operation = "threads.retry_after_item"
+        elif kind == "form":
+            answers = {question["id"]: {"values": ["Approve"]} for question in (tab.form or {"inputs": []})["inputs"]}
+            params = {"thread_id": thread_id, "item_id": (tab.form or {})["id"], "input": {"answers": answers}}
+            operation = "threads.add_structured_input"
         else:
             content = [{"type": "input_text", "text": text}]
             params = {"input": {"content": content, "attachments": [], "inference_options": {}}}
@@ -377,50 +427,10 @@ class World:
                 params["thread_id"] = thread_id
             else:
                 tab.thread_id = tab.newest_message = None
-        self.act(tab.name, tab.say(send, operation, params))
-
-    def _link(self, rng: random.Random) -> None:
-        guests = [person for person in self.people if person.is_guest and not person.is_gone and person.token]
-        users = [person for person in self.people if not person.is_guest and not person.is_gone]
-        if guests and users:
-            guest, user = rng.choice(guests), rng.choice(users)
-            self.history.linked[guest.name] = user.name
-            guest.is_gone = True
-            for tab in guest.tabs:
-                tab.abandon()
-
-            async def link() -> None:
-                tab = user.tabs[0]
-                await tab.retried(lambda: tab.linked(guest.token or ""))
-
-            self.act(f"{user.name} links {guest.name}", link())
-
-    def _erase(self, rng: random.Random) -> None:
-        """An operator erases a person, who has left before."""
-        users = [person for person in self.people if not person.is_guest and not person.is_gone]
-        if len(users) < 2:
-            return
-        person = rng.choice(users)
-        person.is_gone = True
-        for tab in person.tabs:
-            tab.abandon()
-        self.history.erasing.setdefault(person.name, SOURCES.now_ns)
-
-        async def erase() -> None:
-            MACHINE.set(self.operator)
-            await asyncio.sleep(rng.choice((0.0, 5.0)))
-            for _ in range(5):
-                try:
-                    async for _removed in self.admin.erase_user(RequestContext(User(self.user_id(person)), "operator")):
-                        pass
-                except Exception as error:  # noqa: BLE001 - the operator runs it again
-                    self.trace.add("erase", type(error).__name__)
-                    await asyncio.sleep(10)
-                else:
-                    self.history.erased[person.name] = SOURCES.now_ns
-                    return
-
-        self.act(f"erase {person.name}", erase())
+        metadata: dict[str, object] = {}
+        if kind == "edit":
+            send.retried_item = metadata["edited_item_id"] = tab.newest_message
+        self.act(tab.name, tab.say(send, operation, params, metadata))
 
     def user_id(self, person: Person) -> str:
         """The id of a signed-in user in the store."""
@@ -436,82 +446,3 @@ class World:
         now_s = SOURCES.now_ns // SECOND
         removed = self.aws.expire(lambda expires_s: expires_s < now_s - self.deployment.ttl_late_s)
         self.trace.add("expire", removed)
-
-    async def _finally(self) -> None:
-        """Read everything, use every thread once more, sweep, and check every promise."""
-        if self.history.linked:
-            await self.sweep()  # moves what a link had to leave
-        threads: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for person in self.people:
-            if person.name not in self.history.erasing and (not person.is_guest or person.token):
-                threads[person.name] = await self._read_all(person)
-        promises.check(self, threads)
-        await self._use_threads(threads)
-        for _ in range(3):
-            await asyncio.sleep(1_000)
-            self.expire()
-            await self.sweep()
-        promises.check_rows(self)
-
-    async def _read_all(self, person: Person) -> dict[str, list[dict[str, Any]]]:
-        tab = Tab(person, 99, is_old=False)
-        threads: dict[str, list[dict[str, Any]]] = {}
-        after = None
-        while True:
-            page = await tab.call("threads.list", limit=2, order="asc", after=after)
-            for thread in page["data"]:
-                threads[thread["id"]] = await self._items(tab, thread["id"])
-                self._check_title(person, thread)
-            if not page["has_more"]:
-                return threads
-            after = page["after"]
-
-    def _check_title(self, person: Person, thread: dict[str, Any]) -> None:
-        title = None if thread["id"] in self.history.unclear_titles else self.history.titles.get(thread["id"])
-        if title is not None and thread.get("title") != title:
-            self.violate("renames-are-kept", f"{thread['id']} is called {thread.get('title')!r}, not {title!r}")
-
-    async def _items(self, tab: Tab, thread_id: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = []
-        after = None
-        await tab.call("threads.get_by_id", thread_id=thread_id)  # recovers what a crash left
-        while True:
-            page = await tab.call("items.list", thread_id=thread_id, limit=5, order="asc", after=after)
-            items += page["data"]
-            if not page["has_more"]:
-                return items
-            after = page["after"]
-
-    async def _use_threads(self, threads: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
-        """A thread that nobody deleted takes another message, and answers it."""
-        self.vendor.trouble = 0.0
-        for person in [person for person in self.people if not person.is_gone]:
-            for thread_id in list(threads.get(person.name, {}))[:2]:
-                tab = Tab(person, 98, is_old=False)
-                tab.thread_id = thread_id
-                send = Send(len(self.history.sends), person.name, "add", thread_id, "", True, SOURCES.now_ns)
-                send.text = f"{person.mark} ~m{send.number}~ once more"
-                self.history.sends.append(send)
-                content = [{"type": "input_text", "text": send.text}]
-                message = {"content": content, "attachments": [], "inference_options": {}}
-                await tab.say(send, "threads.add_user_message", {"thread_id": thread_id, "input": message})
-                promises.check_last(self, send)
-
-
-def _log_into(trace: Trace) -> None:
-    """The product's log lines become events of the trace."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            fields = {
-                name: vars(record)[name]
-                for name in ("code", "error_type", "kind", "operation", "status")
-                if vars(record).get(name) is not None
-            }
-            trace.add("log", record.levelname, record.getMessage(), json.dumps(fields, default=str))
-
-    logger = logging.getLogger("lambda_src")
-    logger.handlers, logger.propagate = [Handler()], False
-    logger.setLevel(logging.INFO)
-    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
-    os.environ.pop("AWS_REGION", None)

@@ -46,6 +46,16 @@ async def renew(ledger: TurnLedger, turn_id: str, thread_id: str = "thr_1") -> s
     return await ledger.renew_lease(thread_id, turn_id, lease_ms=LEASE_MS, context=ADA)
 
 
+class TickingClock(Clock):
+    """A clock that goes on whenever it is read."""
+
+    STEP_MS = 20
+
+    def __call__(self) -> int:
+        self.later(ms=self.STEP_MS)
+        return self.now_ns
+
+
 class LeaseContract(LedgerCase):
     """take_lease, renew_lease, end_lease, ask_to_stop, load_turn."""
 
@@ -151,6 +161,29 @@ class LeaseContract(LedgerCase):
         assert await item_ids(new, "thr_1", ADA) == ["question", "late", "later", "newer"]
         await new.delete_thread_item("thr_1", "question", second)
         assert await item_ids(new, "thr_1", ADA) == ["late", "later", "newer"]
+
+    async def test_turns_that_supersede_each_other_at_once_come_in_their_order_on_any_clocks(
+        self, processes: Processes
+    ) -> None:
+        """The second turn never renews its lease, so the third one knows the clock of the first only from it."""
+        for turn_id, ahead_s in (("one", 60), ("two", 0), ("three", 0)):
+            store = processes.store(ahead_s=ahead_s)
+            await take(store.ledger, turn_id)
+            await store.add_thread_item("thr_1", message_of(turn_id), in_turn(turn_id))
+        assert await item_ids(processes.store(), "thr_1", ADA) == ["one", "two", "three"]
+
+    async def test_a_turn_whose_lease_came_late_writes_before_the_turn_that_superseded_it(
+        self, processes: Processes
+    ) -> None:
+        """Its clock goes on while it waits for the lease, and may be ahead of the next turn's."""
+        ticking, other = processes.open(TickingClock(processes.clock.now_ns)), processes.store()
+        await take(other.ledger, "before")
+        await take(ticking.ledger, "one")
+        processes.clock.later(ms=TickingClock.STEP_MS)
+        await take(other.ledger, "two")
+        await ticking.add_thread_item("thr_1", message_of("first"), in_turn("one"))
+        await other.add_thread_item("thr_1", message_of("second"), in_turn("two"))
+        assert await item_ids(processes.store(), "thr_1", ADA) == ["first", "second"]
 
     async def test_items_of_others_come_before_the_answer_of_a_turn_that_has_read_them(
         self, processes: Processes

@@ -250,7 +250,7 @@ async def test_a_table_that_stays_down_raises_unavailable_error(
 
 
 class InterruptedClient:
-    """A client whose first write is applied without an answer; before the retry, another process does something."""
+    """A client whose first write that is applied gets no answer; before the retry, another process does something."""
 
     def __init__(self, engine: Engine, meanwhile: Callable[[], Awaitable[object]]) -> None:
         self._engine, self._meanwhile = engine, meanwhile
@@ -259,8 +259,8 @@ class InterruptedClient:
     def update_item(self, **params: Any) -> dict[str, Any]:
         """Send UpdateItem twice."""
         if self.is_first:
-            self.is_first = False
             self._engine.update_item(**params)
+            self.is_first = False
             other = Thread(target=lambda: asyncio.run(_await(self._meanwhile())))
             other.start()
             other.join()

@@ -14,6 +14,7 @@ from lambda_src.errors import ThreadHeldError
 from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.bounds import within_budget
+from lambda_src.store.clock import WINDOW_NS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Update
 from lambda_src.store.dynamodb.turns import turn_rows
@@ -26,6 +27,9 @@ _NO: Mapping[str, Any] = {"BOOL": False}
 
 _MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
 _NOT_THIS_CALL = f"(attribute_not_exists(#{turn_rows.MARK}) OR #{turn_rows.MARK} <> :{turn_rows.MARK})"
+_ORDERS = (turn_rows.FIRST_ORDER, turn_rows.LAST_ORDER)
+_AFTER = "".join(f" AND (attribute_not_exists(#{name}) OR #{name} <= :before)" for name in _ORDERS)
+"""The turn's window begins after those of all earlier turns; if not, the lease is taken again, with a later one."""
 _COPIED = ", ".join(f"#{to} = if_not_exists(#{name}, :no_{name})" for to, name in turn_rows.BEFORE.items())
 _CARRIED_OVER = (
     f"#{turn_rows.UNRECOVERED} = list_append(if_not_exists(#{turn_rows.UNRECOVERED}, :empty), "
@@ -46,20 +50,25 @@ class Leases(LedgerPart):
         """
         bounds.writable(context.user.id, thread_id, turn_id)
         key = _key(context.user.id, thread_id)
-        first = self._hold_first(key[0], turn_id)  # before the write: a new thread's message is saved concurrently
         condition = f"{rows.NOT_DELETED} AND {turn_rows.NOT_HELD} AND {_NOT_THIS_CALL}"
-        taking = self._taking(key, turn_id, first, lease_ms, condition)
-        try:
-            previous = turn_rows.turn_of(await self._table.apply(taking))
-        except ConditionFailedError as fault:
-            if rows.is_tombstone(fault.old):
-                raise NotFoundError("This thread has been deleted.") from None
-            if turn_rows.hold_of(fault.old) is not None:
-                raise ThreadHeldError from None
-            previous = turn_rows.turn_before(fault.old)  # a retry after a lost response
+        previous: TurnRow | None = None
+        for order in (_AFTER, _AFTER, ""):  # "": the clock of an earlier turn is too far ahead to be followed
+            first = self._hold_first(key[0], turn_id)  # before the write: a new thread's message is saved concurrently
+            taking = self._taking(key, turn_id, first, lease_ms, condition + order)
+            try:
+                previous = turn_rows.turn_of(await self._table.apply(taking))
+            except ConditionFailedError as fault:
+                if rows.is_tombstone(fault.old):
+                    raise NotFoundError("This thread has been deleted.") from None
+                if turn_rows.hold_of(fault.old) is not None:
+                    raise ThreadHeldError from None
+                if not is_taken_by(taking, fault.old):
+                    self._clocks.follow(key[0], turn_rows.last_order_of(fault.old))
+                    continue
+                previous = turn_rows.turn_before(fault.old)  # a retry after a lost response
+            break
         if previous is not None:
             self._clocks.follow(key[0], previous.last_order)
-            self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
         return LeaseTaken(previous)
 
     def _first_lease(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> Update:
@@ -208,12 +217,10 @@ class Leases(LedgerPart):
             turn_rows.UNENDED: {"L": [rows.text(turn_id)]},
             keys.TTL_ATTRIBUTE: self._ttl(),
         }
-        return Update(
-            key,
-            f"SET {_COPIED}, {_CARRIED_OVER}, {rows.setting(attributes)}",
-            rows.valued(attributes) | _DEFAULTS,
-            condition=condition,
-        )
+        values = rows.valued(attributes) | _DEFAULTS
+        if ":before" in condition:
+            values[":before"] = rows.number(first - WINDOW_NS)
+        return Update(key, f"SET {_COPIED}, {_CARRIED_OVER}, {rows.setting(attributes)}", values, condition=condition)
 
     def _ttl(self) -> Mapping[str, str]:
         return turn_rows.ttl(self._now_ms() + TTL_MS)

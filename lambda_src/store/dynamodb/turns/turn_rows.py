@@ -63,9 +63,13 @@ NOT_HELD = f"attribute_not_exists(#{HELD_BY})"
 
 def turn_of(row: Row) -> TurnRow | None:
     """The lease in a row; None for an empty row and for a tombstone."""
-    last_order = max(_number(row, LAST_ORDER), _number(row, FIRST_ORDER))
     unrecovered = tuple(value["S"] for value in row.get(UNRECOVERED, EMPTY_LIST)["L"])
-    return _turn(row, "", last_order, unrecovered, hold=hold_of(row))
+    return _turn(row, "", last_order_of(row), unrecovered, hold=hold_of(row))
+
+
+def last_order_of(row: Row) -> int:
+    """The latest time that the turns of a lease have stored: their items are ordered within WINDOW_NS after it."""
+    return max(_number(row, LAST_ORDER), _number(row, FIRST_ORDER))
 
 
 def hold_of(row: Row) -> Hold | None:
