@@ -99,7 +99,7 @@ REVERTS = (
     Revert(
         "a linked thread is closed before it is copied",
         "store/dynamodb/maintenance/handover.py",
-        "if not await self._close(guest_id, thread_id):",
+        "if not await self._turns.close(guest_id, thread_id):",
         "if False:",
     ),
     Revert(
