@@ -104,9 +104,11 @@ class Inbox(Protocol):
         """The matters whose `due_ms` has come, DUE_MATTERS at most. One query."""
         ...
 
-    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
+    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> bool:
         """Record that the event `accepted` was delivered, if any. Also record when the clock looks again, unless the
-        matter has changed since it was read: then the clock looks when it would have anyway. No-op if it is gone.
+        matter has changed since it was read: then the clock looks when it would have anyway.
+
+        False if the matter has changed, or is gone.
         """
         ...
 

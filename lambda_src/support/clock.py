@@ -94,6 +94,8 @@ class OperatorClock:
                 due.append(matter.until_ms)
             case "open" if (waits_until_ms := self._waits_until_ms(matter)) is not None:
                 if waits_until_ms <= self._now_ms():
+                    if not await self._is_as_read(matter):  # others of this look may have taken long
+                        return is_sent
                     await self._inform(matter)
                     is_sent = await self._send(UNANSWERED, matter, is_up=is_sent) and is_sent
                 else:
@@ -117,6 +119,9 @@ class OperatorClock:
         except NotFoundError:
             return False
         return True
+
+    async def _is_as_read(self, matter: Matter) -> bool:
+        return await self._inbox.settle(matter, accepted=None, due_ms=matter.due_ms)
 
     async def _miss(self, matter: Matter) -> None:
         """The thread of a hold is missing. Unless account linking may be moving it, release what is left of it."""

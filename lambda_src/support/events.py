@@ -93,7 +93,7 @@ def body_of(event: EventType, matter: Matter) -> dict[str, str]:
 class Settles(Protocol):
     """The part of the inbox that records which events were accepted."""
 
-    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
+    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> bool:
         """As in store/inbox.py."""
         ...
 

@@ -46,8 +46,9 @@ class Signing(Clients):
     """Makes clients that sign URLs with a made-up key, and send nothing."""
 
     def client(self, service: str, config: Any = None) -> Any:
-        key = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "region_name": "us-east-1"}
-        return botocore.session.Session().create_client(service, config=config, **key)
+        return botocore.session.Session().create_client(
+            service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y", config=config
+        )
 
 
 @pytest.fixture

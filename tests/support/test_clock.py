@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import boto3
@@ -41,8 +42,12 @@ class Topic:
 
     is_down: bool = False
     sent: list[tuple[EventType, str]] = field(default_factory=list)
+    meanwhile: Callable[[], Awaitable[None]] | None = None  # happens once, while an event is published
 
     async def __call__(self, event: EventType, matter: Matter) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         if self.is_down:
             raise UnavailableError("The event could not be sent.")
         self.sent.append((event, body_of(event, matter)["id"]))
@@ -157,6 +162,17 @@ async def test_a_user_whom_a_person_answers_in_time_gets_no_message(support: Sup
         await support.look()
     assert (await support.messages(), support.topic.events) == ([], ["handoff.requested"])
     assert await support.states() == ["taken"]
+
+
+async def test_a_user_whose_thread_a_person_took_during_the_look_gets_no_message(support: Support) -> None:
+    support.topic.is_down = True
+    await support.ask()
+    support.topic.is_down = False
+    support.local.later(WAIT_MINUTES * 60)
+    support.topic.meanwhile = partial(take, support, until_s=3_600)
+    await support.look()
+    assert (await support.messages(), await support.states()) == ([], ["taken"])
+    assert support.topic.events == ["handoff.requested"]
 
 
 async def test_a_thread_returns_to_the_inbox_when_the_operators_role_expires(support: Support) -> None:
@@ -392,7 +408,7 @@ async def test_events_reach_the_topic_and_the_user_is_informed_whatever_fault_th
 ) -> None:
     with moto_aws():
         clients = {fault: cast(Any, Aws().dynamodb) for fault in FAULTS}  # each has its own quota of retries
-        for fault, number in itertools.product(FAULTS, range(8)):  # a look that informs a user makes eight requests
+        for fault, number in itertools.product(FAULTS, range(9)):  # a look that informs a user makes nine requests
             support = Support(Local(), Topic(is_down=True))
             matter = await support.ask()
             support.topic.is_down = False

@@ -31,6 +31,7 @@ from lambda_src.store.inbox import (
     MatterPage,
     State,
     handoff_of,
+    is_as_read,
 )
 from lambda_src.store.ports import Hold
 
@@ -111,7 +112,7 @@ class TableInbox(LedgerPart):
         return [matter for matter in matters if matter.due_ms is not None and matter.due_ms <= now_ms]
 
     @within_budget
-    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
+    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> bool:
         """inbox.Inbox. One write; if the matter has changed, a second one for the event."""
         events = {"L": [] if accepted is None else [rows.text(accepted)]}
         values: dict[str, Mapping[str, Any]] = {":events": events, ":none": {"L": []}}
@@ -128,13 +129,18 @@ class TableInbox(LedgerPart):
                 _key(matter), appending + ordering, condition=f"{condition} AND {due}", values={**values, **seen}
             )
         except ConditionFailedError as fault:
-            if accepted is None or accepted in _accepted(fault.old):
-                return
+            stored = _matter(fault.old, matter.assistant) if fault.old else None
+            if stored is None:
+                return False
+            if accepted is None or accepted in stored.accepted:
+                return is_as_read(stored, matter) and stored.due_ms == due_ms  # a retry after a lost response
             condition = f"{_STORED} AND attribute_not_exists(#{ACCEPTED})"
             if ACCEPTED in fault.old:  # so that a retry of this write after a lost response adds nothing
                 condition, values[":known"] = f"#{ACCEPTED} = :known", fault.old[ACCEPTED]
             with suppress(ConditionFailedError):
                 await self._table.update(_key(matter), appending, condition=condition, values=values)
+            return False
+        return True
 
     @within_budget
     async def hold(
@@ -372,10 +378,6 @@ def _is_due_as_read(matter: Matter) -> tuple[str, dict[str, Mapping[str, Any]]]:
     }
 
 
-def _accepted(row: Row) -> frozenset[str]:
-    return frozenset(event["S"] for event in row.get(ACCEPTED, {}).get("L", ()))
-
-
 def _matter(row: Row, assistant: str) -> Matter:
     order = row.get(keys.ORDER_KEY)
     due_ms = None if order is None else keys.arrived_ns(order["S"]) // _MS
@@ -391,7 +393,7 @@ def _matter(row: Row, assistant: str) -> Matter:
         state=cast("State", row[STATE]["S"]),
         operator=row[OPERATOR]["S"],
         changed_ms=int(row[CHANGED_MS]["N"]),
-        accepted=_accepted(row),
+        accepted=frozenset(event["S"] for event in row.get(ACCEPTED, {}).get("L", ())),
         due_ms=due_ms,
         until_ms=(until_ms or 0) if row[STATE]["S"] == "taken" else 0,
     )

@@ -73,14 +73,16 @@ class MemoryInbox:
         due = [matter for matter in self._living(assistant) if matter.due_ms is not None and matter.due_ms <= now_ms]
         return sorted(due, key=lambda matter: matter.due_ms or 0)[:DUE_MATTERS]
 
-    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> None:
+    async def settle(self, matter: Matter, *, accepted: str | None, due_ms: int | None) -> bool:
         """inbox.Inbox."""
         matters = self._user(matter.user_id).ledger.matters
-        if (stored := matters.get(matter.id)) is not None:
-            events = {*stored.accepted, *([] if accepted is None else [accepted])}
-            is_same = is_as_read(stored, matter) and stored.due_ms == matter.due_ms
-            due_ms = due_ms if is_same else stored.due_ms
-            matters[matter.id] = replace(stored, accepted=frozenset(events), due_ms=due_ms)
+        if (stored := matters.get(matter.id)) is None:
+            return False
+        events = {*stored.accepted, *([] if accepted is None else [accepted])}
+        is_same = is_as_read(stored, matter) and stored.due_ms == matter.due_ms
+        due_ms = due_ms if is_same else stored.due_ms
+        matters[matter.id] = replace(stored, accepted=frozenset(events), due_ms=due_ms)
+        return is_same
 
     async def hold(
         self, matter: Matter, *, turn_id: str, ends_turn: bool, context: RequestContext
