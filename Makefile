@@ -1,4 +1,4 @@
-# Everything one does with this project. Works with GNU make 3.81 and BSD tools.
+# All commands of this project. Works with GNU make 3.81 and BSD tools.
 SHELL := /bin/sh
 PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
@@ -10,7 +10,7 @@ FIND_PYTHON = BASE='import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exi
 	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 \
 	  python3.11 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.11*/bin/python3.11 python3); do \
 	  "$$p" -c "$$BASE" 2>/dev/null && break; done
-# uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
+# uv, from PATH or installed into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
 FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
 PY := .venv/bin/python
 PAGE := lambda_src/web/index.html
@@ -25,14 +25,14 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 ##@ Develop
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock says, build the page
+setup: .venv/installed $(PAGE) ## find Python, install uv and the locked packages, build the page
 
 PIP_UV = -q --disable-pip-version-check --only-binary :all: --require-hashes --requirement requirements/uv.txt
 
-# Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
+# Sets $$python to the best interpreter, and installs uv unless FIND_UV finds it.
 BRING_UV = if ! [ -w . ]; then echo "$(CURDIR) is read-only: use a copy that you may write to." >&2; exit 1; fi; \
 	 python=$$($(FIND_PYTHON)); \
 	 if [ -z "$$python" ]; then echo "$(if $(PYTHON),PYTHON=$(PYTHON) is not Python 3.11 to 3.13.,No Python 3.11 to 3.13 found.) Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
@@ -52,31 +52,31 @@ BRING_UV = if ! [ -w . ]; then echo "$(CURDIR) is read-only: use a copy that you
 	 && "$$uv" pip install --quiet --python .venv/ministack --require-hashes --requirement requirements/ministack.txt \
 	 && touch .venv/installed
 
-page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
+page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time, npm installs its libraries)
 	@$(RUN) $(PY) -m infra.bundle.web_page
 
 $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/* web/src/operator/*)
 	@echo "Building the page ..."; $(RUN) $(PY) -m infra.bundle.web_page
 
-dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port; ORIGIN=http://localhost:5173 lets a page in)
+dev: .venv/installed $(PAGE) ## start the chat on http://127.0.0.1:8000 in an emulated Lambda (PORT=8123 for another port; ORIGIN=http://localhost:5173 allows a site)
 	@$(RUN) exec $(PY) -m lambda_src.dev --port $(PORT) $(if $(ORIGIN),--origin "$(ORIGIN)") $(FLAGS)
 
-chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
+chat: .venv/installed ## run the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.cli $(or $(ARGS),--help)
 
-test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
+test-agent: .venv/installed ## run the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
 	@$(RUN) $(PY) -m pytest -q tests/agent
 
-eval: .venv/installed ## how well your agent does on tests/agent/cases.jsonl (FLAGS="--real --at-least 90%"; CASES=other.jsonl)
+eval: .venv/installed ## evaluate your agent on tests/agent/cases.jsonl (FLAGS="--real --at-least 90%"; CASES=other.jsonl)
 	@$(RUN) $(PY) -m lambda_src.dev.evals $(CASES) $(FLAGS)
 
-test: .venv/installed $(PAGE) ## all tests, offline (those of the page need a browser: make browser)
+test: .venv/installed $(PAGE) ## run all tests, offline (those of the page need a browser: make browser)
 	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
 
 browser: ## install the headless Chromium that the tests of the page drive (Debian's; needs root)
 	@.ci/browser
 
-add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
+add: .venv/installed ## add a package that your tools import, to the group `agent` and the zip: NAME=stripe
 	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }
 	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
 
@@ -84,7 +84,7 @@ knowledge: .venv/installed ## upload the documents in DIR= for your assistant to
 	@test -n "$(DIR)" || { echo "make knowledge needs a folder: make knowledge DIR=docs/" >&2; exit 1; }
 	@$(RUN) $(PY) -m lambda_src.cli knowledge "$(DIR)" $(if $(STAGE),--stage "$(STAGE)") $(if $(LINK),--link "$(LINK)") $(FLAGS)
 
-clean: ## remove what can be made again (your local data in .local/ stays)
+clean: ## delete everything that can be built again (keeps your local data in .local/)
 	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 ##@ Deploy
@@ -104,35 +104,35 @@ deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that ke
 bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
 	@$(RUN) $(PY) -m infra.bundle.build $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-verify: .venv/installed ## what a deployment does, seen from outside: URL= (STAGE= ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
+verify: .venv/installed ## check a deployment from outside: URL= (STAGE= ORIGIN= PROMPT= TIMEOUT=); writes to docs/verified/
 	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
 	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)") $(if $(STAGE),--stage "$(STAGE)")
 
-prove: .venv/installed $(PAGE) ## prove it on your AWS account: deploy stage proof, verify, destroy (LOCAL=1 tries it without an account; EMAIL= REGION= SUBNETS= GROUPS= SKIP= DESTROY=1)
+prove: .venv/installed $(PAGE) ## test it on your AWS account: deploy the stage proof, verify it, destroy it (LOCAL=1 tries it without an account; EMAIL= REGION= SUBNETS= GROUPS= SKIP= DESTROY=1)
 	@$(RUN) $(PY) -m infra.proof.prove $(if $(LOCAL),--local) $(if $(DESTROY),--destroy) $(if $(REGION),--region "$(REGION)") \
 	  $(if $(EMAIL),--email "$(EMAIL)") $(if $(SUBNETS),--subnets $(SUBNETS)) $(if $(GROUPS),--security-groups $(GROUPS)) \
 	  $(if $(SKIP),--skip "$(SKIP)")
 
-logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
+logs: .venv/installed ## print a stage's log lines of one request: STAGE= REQUEST=x-request-id SINCE=6h
 	@$(RUN) $(PY) -m infra.commands.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
 
-cost: .venv/installed ## what the stage in cdk.out/ costs when idle, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
+cost: .venv/installed ## estimate the cost of the stage in cdk.out/ when idle, or of TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
 	@$(RUN) $(PY) -m infra.cost.estimate $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
 
-destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
+destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and list what remains
 	@$(RUN) $(PY) -m infra.commands.destroy --stage "$(STAGE)" $(if $(DATA),--data)
 
 ##@ Maintain
 
-examples: .venv/installed $(PAGE) ## drive the examples and a certified sign-in provider in Chromium (npm)
+examples: .venv/installed $(PAGE) ## test the examples and sign-in with a certified provider in Chromium (npm)
 	@$(RUN) $(PY) -m pytest -q -m slow tests/web
 
-check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
+check: lint types contracts test ## run the checks of CI: lint, types, import contracts, tests
 
-check-own-agent: .venv/installed ## prove that a user's own agent/ turns nothing of ours red
+check-own-agent: .venv/installed ## check that everything passes with a user's own agent
 	@$(RUN) .ci/own-agent
 
-check-oldest-python: ## what differs between Python versions, on 3.11
+check-oldest-python: ## test on Python 3.11 whatever depends on the Python version
 	@.ci/oldest-python
 
 lint: .venv/installed
@@ -141,22 +141,22 @@ types: .venv/installed
 	@$(RUN) mypy
 contracts: .venv/installed
 	@$(RUN) lint-imports
-format: .venv/installed ## let ruff put the code in order
+format: .venv/installed ## format the code and fix lint errors with ruff
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
-snapshots: .venv/installed ## rewrite the committed templates and docs/reference/configuration.md after a change of infra/
+snapshots: .venv/installed ## rewrite the committed templates and docs/reference/configuration.md after you change infra/
 	@$(RUN) $(PY) -m tests.infra.template_files
 
-test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
+test-dynamodb-local: .venv/installed ## run the store's suites on DynamoDB Local (needs Java and npm; AWS's license)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py
 
-test-upstream: .venv/installed ## chatkit-python's own tests on our three stores (TREE=path of a checkout of chatkit-python)
+test-upstream: .venv/installed ## run chatkit-python's own tests on our three stores (TREE=path of a checkout of chatkit-python)
 	@$(RUN) $(PY) -m tests.upstream.run $(or $(TREE),$(error Name a checkout of chatkit-python: make test-upstream TREE=path))
 
-test-litellm: .venv/installed ## LiteLLM against a fake on the wire (brings the library for this one run)
+test-litellm: .venv/installed ## test LiteLLM against a fake server (installs the library for this run only)
 	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/models/litellm_model.py'
 
-test-deletable: .venv/installed ## every suite but the runtime's own, on a stub in the place of lambda_src/runtime
+test-deletable: .venv/installed ## run all suites except the runtime's, with a stub instead of lambda_src/runtime
 	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q --timeout 0 tests/dev/test_deletable.py
 
 bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback hop, and beside the floor
@@ -171,7 +171,7 @@ bench-page: .venv/installed $(PAGE) ## the page in Chromium: Enter to bubble, de
 docs: .venv/installed ## build the documentation as a static site with search, in build/docs
 	@$(RUN) sh -c '"$$UV" run --quiet --isolated --only-group docs zensical build --strict --clean'
 
-screenshots: .venv/installed $(PAGE) ## docs/page-*.png, of the page as it is
+screenshots: .venv/installed $(PAGE) ## take the screenshots in docs/images again
 	@$(RUN) $(PY) -m tests.web.screenshots
 
 bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, through real processes
@@ -221,13 +221,13 @@ benchmarks: .venv/installed $(PAGE) ## medians and ranges of RUNS=5 of each benc
 bench-opening: .venv/installed $(PAGE) ## a cold page in Chromium: until its list, and from Enter to the first word (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_opening
 
-imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
+imports: .venv/installed ## update tests/e2e/imports.json: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
 
-audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
+audit: .venv/installed ## write a bill of materials of the zip and check it for known vulnerabilities (network)
 	@$(RUN) .ci/audit
 
-lock: ## resolve the dependencies again (FLAGS=--upgrade: the newest versions that are allowed; RESOLUTION=lowest-direct: the oldest)
+lock: ## resolve the dependencies again (FLAGS=--upgrade: the newest allowed versions; RESOLUTION=lowest-direct: the oldest)
 	@$(BRING_UV); uv="$$($(FIND_UV))"; "$$uv" lock $(FLAGS) $(if $(RESOLUTION),--resolution "$(RESOLUTION)") && for name in ministack audit uv; do \
 	   "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(FLAGS) \
 	     requirements/$$name.in --output-file requirements/$$name.txt >/dev/null || exit 1; done

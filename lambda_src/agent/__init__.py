@@ -1,7 +1,7 @@
-"""YOUR AGENT. This folder is yours: change it, add files beside it; no release of ours touches it.
+"""Your agent. This folder belongs to you: change it and add files to it. No release of the project changes it.
 
-The one thing the server asks for: `build_agent()`, which returns an Agent. What your tools import goes into the
-dependency group `agent`: `make add NAME=...`.
+The server needs only the function `build_agent()`, which returns an Agent. Add the packages that your tools import with
+`make add NAME=...`, which puts them into the dependency group `agent`.
 """
 
 from agents import Agent
@@ -18,5 +18,5 @@ Say so when you do not know something.
 
 
 def build_agent() -> Agent[AgentContext[RequestContext]]:
-    """Called once a process, on the first message."""
+    """Return the agent. The server calls this once in each process, for the first message."""
     return Agent(name="Assistant", instructions=INSTRUCTIONS, model=MODEL, tools=[current_time, account_status])

@@ -1,3 +1,3 @@
-"""The model that answers, named here and nowhere else. `CHAT_MODELS` overrides it for a stage: docs/how-to/models.md."""
+"""The default model. The setting `CHAT_MODELS` overrides it for a stage: docs/how-to/models.md."""
 
 MODEL = "gpt-6-luna"

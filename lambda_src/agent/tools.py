@@ -1,4 +1,4 @@
-"""What your agent can do. A function with a docstring and types is all it takes."""
+"""The tools of your agent. A tool is a function with a docstring and type annotations."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from lambda_src.sdk import RequestContext
 
 @function_tool
 def current_time() -> str:
-    """The present date and time in UTC, in ISO 8601."""
+    """The current date and time in UTC, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

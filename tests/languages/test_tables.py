@@ -41,6 +41,7 @@ UNREAD_IN_PAGE = (
     ),
     *("This page has no such tool.", "The user refused.", "The browser did not allow it.", "ChatKit"),
     *("ChatEmbed", "\n:host", "left or right", "true or false", "at most"),  # for who puts the chat on a site
+    "The access token is not a JWT. Set auth.audience",  # in the console, for the operator of the chat
     "Markdown",
     *("noopener noreferrer", "bg bn bs", "sk sl so"),
 )

@@ -137,10 +137,8 @@ def test_a_new_signing_key_does_not_sign_users_out(tab: Page, certificate: Certi
         assert {jwt.get_unverified_header(token)["kid"] for token in log.tokens} == {"key-2"}
 
 
-def test_an_opaque_access_token_is_refused_and_the_page_names_the_setting_to_change(
-    tab: Page, certificate: Certificate
-) -> None:
+def test_an_opaque_access_token_is_refused(tab: Page, certificate: Certificate) -> None:
     with chat_with(certificate) as (url, _):
         page = signed_in(tab, url)
-        expect(tab.get_by_text("set auth.audience or settings.auth_resource")).to_be_visible()
+        expect(tab.get_by_text("Contact the operator of this chat.")).to_be_visible()
         expect(page.button("Sign out")).to_have_count(0)

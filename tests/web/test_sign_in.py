@@ -149,10 +149,11 @@ def test_users_sign_in_at_the_issuer_and_return_to_the_page(person: ChatPage) ->
     assert "refresh" not in person.page.evaluate("JSON.stringify({...sessionStorage})")
 
 
-def test_an_opaque_access_token_is_refused_and_the_page_names_the_setting_to_change(person: ChatPage) -> None:
+def test_an_opaque_access_token_is_refused_and_the_console_names_the_setting_to_change(person: ChatPage) -> None:
     Issuer(person.page).opaque = True
-    person.open().button("Sign in").first.click()
-    expect(person.page.get_by_text("set auth.audience or settings.auth_resource")).to_be_visible()
+    with person.page.expect_console_message(lambda message: "settings.auth_resource" in message.text):
+        person.open().button("Sign in").first.click()
+    expect(person.page.get_by_text("Contact the operator of this chat.")).to_be_visible()
     expect(person.button("Sign out")).to_have_count(0)
     assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
 

@@ -10,7 +10,7 @@ import "./theme.js";
 /** The page's configuration, from page_of() in lambda_src/http/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
 await useLanguage(config);
-const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/how-to/moderation.md
+const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/how-to/captcha.md
 const host = await hostOf(config.embedded_by);
 const session = new Session(config.auth, { tokenHeader: config.token_header, captcha, host });
 if (host) {

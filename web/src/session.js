@@ -169,7 +169,10 @@ export class Session extends EventTarget {
     if (!answer?.ok) return false;
     const told = await answer.json();
     if (left !== this.#left) return false;
-    if (String(told.access_token).split(".").length !== 3) throw new Error(t("access_token_not_jwt"));
+    if (String(told.access_token).split(".").length !== 3) {
+      console.warn("The access token is not a JWT. Set auth.audience or settings.auth_resource: docs/how-to/openid-issuer.md");
+      throw new Error(t("access_token_not_jwt"));
+    }
     this.#refresh = told.refresh_token ?? this.#refresh;
     this.#idToken = told.id_token ?? this.#idToken;
     this.#keep("issuer", told.access_token);
