@@ -314,6 +314,18 @@ def test_on_a_phone_the_chat_fills_the_screen_and_closes_inside(browser: Browser
     context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_a_long_question_leaves_the_close_button_in_view(tab: Page, shop: Site, stage: str, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 780})
+    tab.goto(shop.show(stage))
+    bubble = Bubble(tab)
+    bubble.button.click()
+    bubble.chat.ask("Where is my order 4711? It should have come on Monday, and I need it today.")
+    expect(bubble.frame.get_by_role("heading", level=1)).to_contain_text("Where is my order 4711?")
+    expect(bubble.chat.button("Close the chat")).to_be_in_viewport(ratio=1)
+    expect(bubble.chat.button("Send")).to_be_in_viewport(ratio=1)
+
+
 def test_on_a_phone_a_chat_that_does_not_load_can_be_closed(browser: Browser, shop: Site, stage: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
     page = context.new_page()

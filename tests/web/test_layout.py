@@ -10,6 +10,7 @@ from playwright.sync_api import Request, expect
 from lambda_src.http.page import GZIP_LEVEL
 from lambda_src.languages import Languages
 from tests.web.chat_page import ChatPage, assistant
+from tests.web.test_showcase import STREAM, lines_of
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -94,6 +95,62 @@ def test_a_text_selection_in_an_answer_is_kept(echo: ChatPage) -> None:
     echo.answer.locator("p").first.evaluate("p => getSelection().selectAllChildren(p)")
     echo.wait_until_done()
     assert echo.page.evaluate("String(getSelection())") == "slowly The first words."
+
+
+BEGUN = [
+    {"type": "thread.created", "thread": {"id": "thr_x", "created_at": "2026-01-01", "status": {"type": "active"}}},
+    {"type": "thread.item.added", "item": {**assistant(""), "thread_id": "thr_x", "created_at": "2026-01-01"}},
+]
+
+
+def write(echo: ChatPage, text: str) -> None:
+    """Let the answer grow by this text."""
+    update = {"type": "assistant_message.content_part.text_delta", "content_index": 0, "delta": text}
+    event = {"type": "thread.item.updated", "item_id": "msg_x", "update": update}
+    echo.page.evaluate(f"sendEvents({lines_of([event])})")
+
+
+@pytest.mark.parametrize(
+    ("start", "part", "selector"),
+    [("| n |\n|---|\n", "| part |\n", "tbody tr"), ("", "- part\n", "li"), ("", "1. part\n", "li")],
+    ids=["table", "list", "ordered list"],
+)
+def test_a_long_table_or_list_is_not_drawn_again_as_it_grows(
+    echo: ChatPage, start: str, part: str, selector: str
+) -> None:
+    echo.page.add_init_script(script=STREAM % lines_of(BEGUN))
+    echo.open().say("go")
+    write(echo, start + part * 20)
+    parts = echo.answer.locator(selector)
+    expect(parts).to_have_count(20)
+    parts.first.evaluate("part => { part.dataset.mark = 'first'; }")
+    for count in (21, 22, 23):
+        write(echo, part)
+        expect(parts).to_have_count(count)
+    write(echo, "\n\nThe end.\n\nReally.")
+    expect(echo.answer).to_contain_text("Really.")
+    echo.page.evaluate("finishStream()")
+    echo.wait_until_done()
+    expect(parts.first).to_have_attribute("data-mark", "first")
+    expect(parts).to_have_text(["part"] * 23)
+
+
+def test_the_language_of_code_may_come_after_its_fence(echo: ChatPage) -> None:
+    echo.page.add_init_script(script=STREAM % lines_of(BEGUN))
+    echo.open().say("go")
+    steps = [
+        ("```", "text"),
+        ("py", "py"),
+        ("thon\ndef f(x):\n", "def"),
+        ("    return x\n", "return"),
+        ("```", "return"),
+    ]
+    for text, shown in steps:
+        write(echo, text)
+        expect(echo.answer).to_contain_text(shown)
+    echo.page.evaluate("finishStream()")
+    expect(echo.answer.locator("figcaption span")).to_have_text("python")
+    expect(echo.answer.locator("code .kwd").first).to_have_text("def")
 
 
 def test_the_page_is_rendered_with_two_requests_to_its_own_origin(echo: ChatPage) -> None:

@@ -30,10 +30,10 @@ const KINDS = {
   blockquote: (token) => h("blockquote", {}, drawn(token.tokens)),
   code: (token) => codeBlock((token.lang ?? "").split(/\s/)[0], token.text),
   list: (token) => h(token.ordered ? "ol" : "ul", { start: token.ordered && token.start !== 1 ? token.start : null },
-    token.items.map((item) => h("li", {}, drawn(item.tokens, item.loose)))),
+    token.items.map(itemOf)),
   table: (token) => h("div.table", { tabindex: "0", role: "region", "aria-label": t("table") }, h("table", {}, // wide ones scroll
     h("thead", {}, h("tr", {}, token.header.map((cell) => cellOf("th", cell)))),
-    h("tbody", {}, token.rows.map((row) => h("tr", {}, row.map((cell) => cellOf("td", cell))))))),
+    h("tbody", {}, token.rows.map(rowOf)))),
   formula: (token) => formula("span.formula", token),
   formulaBlock: (token) => formula("div.formula", token),
   html: (token) => (token.block ? h("p", {}, token.raw.trim()) : token.raw),
@@ -50,6 +50,8 @@ const KINDS = {
   image: (token) => linkTo(token, decoded(token.text) || t("picture")),
 };
 
+const itemOf = (item) => h("li", {}, drawn(item.tokens, item.loose));
+const rowOf = (row) => h("tr", {}, row.map((cell) => cellOf("td", cell)));
 const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
 
 /**
@@ -104,6 +106,7 @@ export class ChatMarkdown extends HTMLElement {
   #blocks = new Blocks();
   #text = "";
   #tail = h("div.tail");
+  #kind = null; // of the block in the tail
 
   show(text, ended) {
     if (text === this.#text && ended === !this.#tail.isConnected && this.firstChild) return;
@@ -124,14 +127,10 @@ export class ChatMarkdown extends HTMLElement {
     this.#text = text;
   }
 
-  #settle(tokens) {
-    const last = this.#tail.firstElementChild;
-    const elements = drawn(tokens);
-    if (tokens[0].type === "code" && last?.matches("figure.code")) { // keep the element: its button may have the focus
-      last.querySelector("code").textContent = tokens[0].text;
-      elements[0] = last;
-    }
-    this.#tail.replaceChildren();
+  #settle([first, ...rest]) {
+    this.#grow(first); // and keep its element: a button in it may have the focus
+    const elements = [...this.#tail.childNodes, ...drawn(rest)];
+    this.#kind = null;
     this.#add(elements);
   }
 
@@ -141,13 +140,34 @@ export class ChatMarkdown extends HTMLElement {
     for (const element of elements) for (const figure of codeIn(element)) highlight(figure);
   }
 
+  /** Draw the block that may still grow; of a long one only what is new. */
   #grow(token) {
-    const code = this.#tail.querySelector(":scope > figure.code code");
-    if (!token || token.type !== "code" || !code) return this.#tail.replaceChildren(...(token ? drawn([token]) : []));
-    const text = code.firstChild ?? code.appendChild(new Text());
-    if (token.text.startsWith(text.data)) text.appendData(token.text.slice(text.data.length));
-    else text.data = token.text;
+    const [kind, place, grow] = GROWING[token?.type]?.(token) ?? [null];
+    const target = kind !== null && kind === this.#kind && this.#tail.querySelector(place);
+    this.#kind = kind;
+    if (!target || !grow(target)) this.#tail.replaceChildren(...(token ? drawn([token]) : []));
   }
+}
+
+/** Blocks that may be long: what must stay the same while they grow, where they grow, and how: false if they cannot. */
+const GROWING = {
+  code: ({ lang, text }) => [`code ${lang}`, "code", (code) => {
+    const node = code.firstChild ?? code.appendChild(new Text());
+    if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length));
+    else node.data = text;
+    return true;
+  }],
+  table: ({ header, rows }) => [`table ${header.map(({ text }) => text)}`, "tbody", (body) => growParts(body, rows, rowOf)],
+  list: ({ ordered, loose, items }) => [`list ${ordered} ${loose}`, ":scope > *", (list) => growParts(list, items, itemOf)],
+};
+
+/** Add the parts that are new, and draw the last one again. */
+function growParts(parent, parts, draw) {
+  const count = Math.max(parent.childElementCount - 1, 0);
+  if (parts.length <= count) return false;
+  parent.lastElementChild?.remove();
+  parent.append(...parts.slice(count).map(draw));
+  return true;
 }
 
 const codeIn = (node) => (node.matches?.("figure.code") ? [node] : node.querySelectorAll?.("figure.code") ?? []);

@@ -105,6 +105,7 @@ export class ChatMessages extends HTMLElement {
     const shown = this.foot.querySelector(".progress span:last-child");
     if (said && shown) shown.textContent = said;
     else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
+    this.getBoundingClientRect(); // so that the time of the layout counts
     this.#restsUntil = performance.now() + REST * (performance.now() - began);
   }
 
