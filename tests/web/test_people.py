@@ -125,6 +125,13 @@ def test_openais_component_fetches_what_a_person_writes(tab: Page) -> None:
         expect(chatkit.element).to_have_attribute("data-updates", re.compile(rf"^({before + 1}|{before + 2})$"))
 
 
+def test_the_button_is_not_replaced_while_it_has_the_focus(page: ChatPage) -> None:
+    page.open().ask("hello")
+    page.button("Talk to a person").focus()
+    page.page.evaluate("document.querySelector('chat-app').now.dispatchEvent(new CustomEvent('state'))")
+    expect(page.button("Talk to a person")).to_be_focused()
+
+
 def test_the_button_is_there_only_where_people_answer(tab: Page) -> None:
     sign_in(tab)
     with served_in_process(HOSTED | {"CHAT_OPERATORS": '{"assistants": ["sales"]}'}) as url:

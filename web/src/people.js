@@ -52,7 +52,11 @@ export function newsOf(api, conversation) {
 /** The line above the message box: who has the thread, or the button that asks for a person. */
 export function peopleLine(ask) {
   const line = h("div.people", { role: "status", hidden: true });
+  let shown = "";
   line.draw = (held, canAsk) => {
+    const state = `${held} ${Boolean(canAsk)}`;
+    if (state === shown) return; // a button that is replaced while it is pressed is never clicked
+    shown = state;
     line.hidden = !held && !canAsk;
     line.replaceChildren(held === "waiting" ? t("waiting_for_person") : held ? t("person_answers")
       : h("button.plain", { type: "button", onclick: ask }, icon("person"), t("talk_to_person")));
