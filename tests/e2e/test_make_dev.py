@@ -1,6 +1,7 @@
 """`make dev` as a developer uses it: start, chat, stop with Ctrl-C, SIGTERM or kill -9, and find the threads again."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,12 +17,26 @@ from tests.fakes.model_api import ANSWER, model_api
 SHORT = "remember me, and count to 3"  # the demo model answers it with three words
 
 
+def the_stream_on_the_page() -> tuple[str, list[str]]:
+    """Return the body that docs/reference/chatkit.md sends with curl, and the types of the events that it shows."""
+    page = (ROOT / "docs" / "reference" / "chatkit.md").read_text(encoding="utf-8")
+    found = re.search(r"^\$ curl -N \S+/chatkit .*?-d '(.*?)'\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1], re.findall(r'^data: \{"type":"([\w.]+)"', found[2], re.MULTILINE)
+
+
 async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as (url, printed), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         output = "".join(printed)
         assert "demo" in output
         assert "DynamoDB" in output
         assert f"curl -N {url}/chatkit" in output
+        command, shown = the_stream_on_the_page()
+        stream = await http.post(f"{url}/chatkit", content=command)
+        sent = re.findall(r'^data: \{"type":"([\w.]+)"', stream.text, re.MULTILINE)
+        remaining = iter(sent)
+        assert all(name in remaining for name in shown), "in this order, with others between them"
+        assert (sent[0], sent[-1]) == (shown[0], shown[-1])
         create = {"type": "threads.create", "params": {"input": message(SHORT)}}
         answer = await http.post(f"{url}/chatkit", json=create)
         assert '"thread.created"' in answer.text
@@ -29,7 +44,7 @@ async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: 
 
     async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
-        assert [thread["title"] for thread in listed.json()["data"]] == [SHORT]
+        assert [thread["title"] for thread in listed.json()["data"]] == [SHORT, "Hello!"]
 
 
 async def test_the_showcase_accepts_files_and_shows_widgets(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def test_after_a_reload_the_answer_continues(http: httpx2.AsyncClient) -> None:
+    page = (ROOT / "docs" / "how-to" / "uvicorn-and-postgres.md").read_text("utf-8")
+    assert f"$ curl http://127.0.0.1:8000/chat/health\n{(await http.get('/chat/health')).text}\n" in page
     name = "turn-named-by-the-client"
     body = {"type": "threads.create", "params": {"input": message("hello, how are you?")}}
     async with http.stream("POST", "/chatkit", json=body, headers={"x-chat-turn": name}) as response:

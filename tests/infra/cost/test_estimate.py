@@ -1,6 +1,7 @@
 """infra/cost/estimate.py and idle.py: a default stage costs nothing when idle; how a bill is computed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def test_options_beyond_the_defaults_have_an_idle_price(
 def test_a_resource_without_a_price_is_refused() -> None:
     with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway: the price is unknown"):
         idle.lines([{"Type": "AWS::EC2::NatGateway"}])
+
+
+def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "cost.md").read_text(encoding="utf-8")
+    assert "$ make cost TURNS=1e6 SECONDS=8 MEMORY=1024" in page
+    assert estimate.main(["--turns", "1e6", "--seconds", "8", "--memory", "1024", "--mode", "lambda"]) == 0
+    printed = capsys.readouterr().out
+    for what in ("compute", "log", "requests"):
+        shown = re.search(rf"^\| {what} \| ([\d.]+) \|$", page, re.MULTILINE)
+        assert shown is not None
+        assert re.search(rf"\$ +{shown[1]}  {what}: ", printed)
 
 
 def test_the_bill_for_a_million_turns_of_eight_seconds_at_1_gb() -> None:
