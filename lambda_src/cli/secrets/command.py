@@ -50,9 +50,9 @@ def set_(
     stage: StageName = None,
     cdk_json: CdkJson = CDK_JSON,
     local: Annotated[bool, typer.Option("--local", help="For `make dev` on this machine, not for a stage.")] = False,
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Store the model's key without checking it.")] = False,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Store the model's key without testing it.")] = False,
 ) -> None:
-    """Ask for a secret (or read it from a pipe) and store it. Checks a model's key first."""
+    """Prompt for a secret (or read it from a pipe) and store it. Tests a model's key first."""
     with one_sentence():
         if local:
             set_local(name)
@@ -72,10 +72,10 @@ def set_local(name: str) -> None:
     """Ask for a secret of your tools and store it for `make dev`. RequestError: it is not a secret of tools."""
     if name in list(Name):
         raise RequestError(
-            f"`make dev` reads no {name} from a file: see docs/how-to/models.md and docs/how-to/auth.md."
+            f"`make dev` does not read {name} from a file: see docs/how-to/models.md and docs/how-to/auth.md."
         )
     if not NAME.fullmatch(name):
-        raise RequestError(f"{name!r} is no secret's name: it has up to 63 of a-z, 0-9 and -, a letter first.")
+        raise RequestError(f"{name!r} is not a name of a secret: use up to 63 of a-z, 0-9 and -, a letter first.")
     local_secrets.write(name, checked_shape(name, asked(f"{name} for make dev")))
     report(f"{name} is set in {local_secrets.FILE}; `make dev` reads it within a minute.")
 
@@ -83,15 +83,15 @@ def set_local(name: str) -> None:
 @app.command()
 def rotate(
     context: typer.Context,
-    name: Annotated[Name, typer.Argument(help="Which; a model's key is made by its vendor.")],
+    name: Annotated[Name, typer.Argument(help="Which secret. Only the vendor can create a model's key.")],
     stage: StageName = None,
     cdk_json: CdkJson = CDK_JSON,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Replace a secret with a new random one, which nobody sees."""
+    """Replace a secret with a new random one, which is not shown."""
     with one_sentence():
         if name is Name.model_key:
-            raise RequestError("A model's key is made by its vendor: make one there, then `secret set model-key`.")
+            raise RequestError("Only the vendor can create a model key. Create one there, then use `secret set`.")
         settings = read_stage(cdk_json, stage)
         parameter = parameter_of(name, settings)
         if not yes:
@@ -100,10 +100,12 @@ def rotate(
     report(f"{parameter} is changed, version {version}. {WHEN[name]}")
 
 
-WHEN_OF_TOOLS = "A function that had another one reads it within a minute."
+WHEN_OF_TOOLS = "The function uses the new value within a minute."
 WHEN: dict[str, str] = {
-    Name.model_key: "A function without one looks every 30 s; one that had another goes on until that is refused.",
-    Name.guest_secret: "Tokens signed with the one before are refused within a minute.",
+    Name.model_key: (
+        "A function without a key reads it within 30 s; one with an older key uses that until the vendor refuses it."
+    ),
+    Name.guest_secret: "Tokens that the previous secret signed are refused within a minute.",
 }
 
 
@@ -134,21 +136,23 @@ def asked(prompt: str) -> str:
     try:
         return sys.stdin.readline().strip()
     except UnicodeDecodeError:
-        raise RequestError("It is not UTF-8 text: nothing is written.") from None
+        raise RequestError("The input is not UTF-8 text. Nothing was stored.") from None
 
 
 def checked_shape(name: str, value: str) -> str:
     """`value`, if it can be one. RequestError says why not, without quoting it."""
     if not value:
-        raise RequestError("Nothing was typed: nothing is written.")
+        raise RequestError("No value was entered. Nothing was stored.")
     if name in list(Name) and any(not "!" <= character <= "~" for character in value):
-        raise RequestError("It holds a space or a letter that no key has: nothing is written. Was more than it pasted?")
+        raise RequestError(
+            "The value has a space or a character that no key has. Nothing was stored. Did you paste more than the key?"
+        )
     if not value.isprintable():  # an escape sequence of the terminal, or bytes that are not text
-        raise RequestError("It holds a character that cannot be printed: nothing is written.")
+        raise RequestError("The value has a character that cannot be printed. Nothing was stored.")
     if len(value) > MAX_CHARS:
-        raise RequestError(f"It has {len(value)} characters, and a parameter takes {MAX_CHARS}: nothing is written.")
+        raise RequestError(f"The value has {len(value)} characters; the limit is {MAX_CHARS}. Nothing was stored.")
     if name == Name.guest_secret and len(value) < MIN_GUEST_CHARS:
-        raise RequestError(f"It has {len(value)} characters, and {MIN_GUEST_CHARS} are the least: nothing is written.")
+        raise RequestError(f"The value has {len(value)} characters; {MIN_GUEST_CHARS} are needed. Nothing was stored.")
     return value
 
 
@@ -165,14 +169,14 @@ def tried(key: str, base_url: str) -> tuple[str, Mapping[str, date]]:
         dates = retirement.shutdown_dates(key, base_url)
     except openai.AuthenticationError:
         raise RequestError(
-            f"{base_url} refuses this key: nothing is written. Is it of another vendor, or was it withdrawn? "
-            "--unchecked writes it all the same."
+            f"{base_url} refused this key. Nothing was stored. Does it belong to another vendor, or was it revoked? "
+            "--unchecked stores it anyway."
         ) from None
     except openai.APIStatusError as error:
-        return f"{base_url} answered {error.status_code} when asked for its models: the key is not proven.", {}
+        return f"{base_url} answered {error.status_code} to a request for its models: the key could not be tested.", {}
     except openai.APIConnectionError:
-        return f"{base_url} cannot be reached from here: the key is not proven.", {}
-    return f"{base_url} takes the key.", dates
+        return f"{base_url} cannot be reached from here: the key could not be tested.", {}
+    return f"{base_url} accepts the key.", dates
 
 
 def warn(stage: Stage, dates: Mapping[str, date]) -> None:
@@ -198,7 +202,7 @@ def write(parameter: str, value: str, stage: Stage, endpoint_url: str | None) ->
         version: int = ssm.put_parameter(Name=parameter, Value=value, Type="SecureString", Overwrite=True)["Version"]
     except ClientError as error:  # its whole text could quote what was sent
         code = error.response.get("Error", {}).get("Code", "an error")
-        raise UnavailableError(f"{parameter} is not written, AWS answered {code}.") from None
+        raise UnavailableError(f"{parameter} was not stored: AWS answered {code}.") from None
     except BotoCoreError as error:
-        raise UnavailableError(f"{parameter} is not written: {str(error).rstrip('.')}.") from None
+        raise UnavailableError(f"{parameter} was not stored: {str(error).rstrip('.')}.") from None
     return version

@@ -63,7 +63,7 @@ def test_a_key_that_its_vendor_accepts_is_stored_encrypted_and_never_printed(
         stages["dev"]["settings"] = {"model_base_url": url}
         result = chat("set", "model-key", typed=KEY + "\n")
     assert (result.exit_code, stored(ssm, MODEL_KEY)) == (0, ("SecureString", KEY))
-    assert f"{url} takes the key." in result.stderr
+    assert f"{url} accepts the key." in result.stderr
     assert f"{MODEL_KEY} is set, version 1." in result.stderr
     assert KEY not in result.output
 
@@ -73,7 +73,7 @@ def test_a_secret_must_be_printable_text(chat: Chat, ssm: Any, stages: dict[str,
     stages["dev"]["secrets"] = ["shop-api-key"]
     result = chat("set", "shop-api-key", typed=typed)
     assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
-    assert result.stderr.startswith("It ")
+    assert result.stderr.endswith(" Nothing was stored.\n")
     assert result.stderr.count("\n") == 1
 
 
@@ -82,7 +82,7 @@ def test_a_key_that_its_vendor_refuses_is_not_written(chat: Chat, ssm: Any, stag
         stages["dev"]["settings"] = {"model_base_url": url}
         result = chat("set", "model-key", typed=KEY)
         assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
-        assert f"{url} refuses this key: nothing is written." in result.stderr
+        assert f"{url} refused this key. Nothing was stored." in result.stderr
         assert KEY not in result.output
         assert chat("set", "model-key", "--unchecked", typed=KEY).exit_code == 0
     assert stored(ssm, MODEL_KEY)[1] == KEY
@@ -96,7 +96,7 @@ def test_a_key_is_stored_unverified_if_the_vendor_lists_no_models(
         stages["dev"]["settings"] = {"model_base_url": url}
         result = chat("set", "model-key", typed=KEY)
     assert (result.exit_code, stored(ssm, MODEL_KEY)[1]) == (0, KEY)
-    assert f"answered {status} when asked for its models: the key is not proven." in result.stderr
+    assert f"answered {status} to a request for its models: the key could not be tested." in result.stderr
 
 
 def test_a_key_is_stored_unverified_if_the_vendor_cannot_be_reached(
@@ -105,17 +105,17 @@ def test_a_key_is_stored_unverified_if_the_vendor_cannot_be_reached(
     stages["dev"]["settings"] = {"model_base_url": "http://127.0.0.1:1/v1"}
     result = chat("set", "model-key", typed=KEY)
     assert (result.exit_code, stored(ssm, MODEL_KEY)[1]) == (0, KEY)
-    assert "cannot be reached from here: the key is not proven." in result.stderr
+    assert "cannot be reached from here: the key could not be tested." in result.stderr
 
 
 @pytest.mark.parametrize(
     ("name", "typed", "sentence"),
     [
-        ("model-key", "", "Nothing was typed"),
-        ("model-key", "sk-one sk-two", "a space or a letter that no key has"),
-        ("model-key", "sk-ключ", "a space or a letter that no key has"),
-        ("model-key", "k" * 4097, "It has 4097 characters"),
-        ("guest-secret", "short-hunter2", "32 are the least"),
+        ("model-key", "", "No value was entered"),
+        ("model-key", "sk-one sk-two", "a space or a character that no key has"),
+        ("model-key", "sk-ключ", "a space or a character that no key has"),
+        ("model-key", "k" * 4097, "The value has 4097 characters"),
+        ("guest-secret", "short-hunter2", "32 are needed"),
     ],
 )
 def test_an_invalid_secret_is_refused_without_quoting_it(
@@ -165,14 +165,14 @@ def test_rotating_the_guest_secret_stores_a_new_one_without_printing_it(chat: Ch
 
 
 def test_a_model_key_cannot_be_rotated_because_its_vendor_makes_it(chat: Chat) -> None:
-    assert "made by its vendor" in chat("rotate", "model-key").stderr
+    assert "Only the vendor can create" in chat("rotate", "model-key").stderr
 
 
 def test_a_missing_region_is_reported(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     result = chat("set", "model-key", "--unchecked", typed=KEY)
     assert result.exit_code == 1
-    assert "is not written: You must specify a region." in result.stderr
+    assert "was not stored: You must specify a region." in result.stderr
 
 
 def test_a_secret_typed_at_a_terminal_is_not_echoed(tmp_path: Path) -> None:
@@ -232,5 +232,5 @@ def test_a_secret_that_make_dev_does_not_read_cannot_be_stored_locally(chat: Cha
 
 def test_an_empty_secret_is_not_written(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
     stages["dev"]["secrets"] = ["shop-api-key"]
-    assert "Nothing was typed" in chat("set", "shop-api-key", typed=" \n").stderr
+    assert "No value was entered" in chat("set", "shop-api-key", typed=" \n").stderr
     assert ssm.describe_parameters()["Parameters"] == []
