@@ -186,6 +186,7 @@ def _joined(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: P
         )
 
         def load_server() -> "ChatServer":
+            complete_models()
             from lambda_src.chat import server  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
             from lambda_src.models import providers  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
             from lambda_src.runs import titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
@@ -338,10 +339,18 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
     return Dictation(build_client, model=settings.dictation_model or DICTATION_MODEL)
 
 
+def complete_models() -> None:
+    """Complete openai's models before the Agents SDK is imported: see response_models.py."""
+    from lambda_src.models import response_models  # noqa: PLC0415 - off the cold path: openai
+
+    response_models.complete_models()
+
+
 def prewarming(server: LazyChatServer) -> Prewarm:
     """Prewarms the server before the first request: see prewarm.py."""
 
     async def prewarmed() -> None:
+        complete_models()
         from lambda_src.chat.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
 
         await prewarm(server)
