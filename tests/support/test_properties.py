@@ -32,13 +32,15 @@ from hypothesis import strategies as st
 from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.context import RequestContext, User
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
-from lambda_src.errors import ChatError
+from lambda_src.errors import ChatError, UnavailableError
+from lambda_src.store import keys
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.inbox import Matter
 from lambda_src.store.ports import Hold
 from lambda_src.support.clock import OperatorClock
 from lambda_src.support.desk import LEAVING, LEFT, Desk
-from lambda_src.support.events import REQUESTED, publish_nothing
+from lambda_src.support.events import REQUESTED, EventType
 from lambda_src.turns import closing
 from lambda_src.turns.duplicates import MESSAGE, TurnRequest
 from lambda_src.turns.lifecycle import Turns
@@ -90,6 +92,7 @@ class Process:
     turns: Turns = field(init=False)
     desk: Desk = field(init=False)
     clock: OperatorClock = field(init=False)
+    has_topic: bool = True
 
     def __post_init__(self) -> None:
         dying = Ticking(self.requests, self.local)
@@ -114,12 +117,17 @@ class Process:
         self.clock = OperatorClock(
             self.store.ledger.inbox(),
             self.store,
-            publish_nothing,
+            self.publish,
             assistants=("",),
             wait_minutes=WAIT_MINUTES,
             unanswered_message="Nobody is here.",
             clock=lambda: self.local.now,
         )
+
+    async def publish(self, event: EventType, matter: Matter) -> None:
+        """Publish, if the topic is not down."""
+        if not self.has_topic:
+            raise UnavailableError("The topic is down.")
 
     async def say(self, name: str, owner: RequestContext = ANN) -> list[bytes]:
         """Send a message under a name, and read its stream."""
@@ -177,6 +185,7 @@ class Process:
             case "withdraw":
                 await self.desk.withdraw(who, "request")
             case "look":
+                self.has_topic = number % 3 > 0
                 await self.clock.look(stop=lambda: False)
             case "sweep":
                 await self.store.sweep(stop=lambda: False)
@@ -236,6 +245,16 @@ class Round:
     then_s: int
 
 
+BEGINNINGS = (
+    "",
+    "ann asks",
+    "olga takes",
+    "olga takes, olga writes",
+    "ann asks, olga takes, olga writes, olga withdraws",
+    "olga takes, olga writes, olga returns, ann says",
+)
+"""What happened before the rounds, in order."""
+
 rounds_of_steps = st.builds(Round, st.lists(steps, min_size=1, max_size=3), st.sampled_from([1, 1, 60, 120, 400]))
 
 
@@ -288,7 +307,7 @@ def assert_conversation(items: list[ThreadItem]) -> None:
 
 async def assert_consistent(local: Local, owner: RequestContext) -> None:
     """The lease and the inbox say the same, and nothing in the inbox is another user's."""
-    hold = await hold_of(local, owner)
+    hold, partition = await hold_of(local, owner), keys.thread_partition(owner.user.id, THREAD)
     page = await local.store().ledger.inbox().page("")
     assert {matter.user_id for matter in page.matters} <= {owner.user.id}
     open_handoffs = [matter for matter in page.matters if matter.kind == "handoff" and matter.state != "closed"]
@@ -298,13 +317,19 @@ async def assert_consistent(local: Local, owner: RequestContext) -> None:
         [matter] = open_handoffs
         assert (matter.id, matter.operator) == (hold.matter, hold.operator)
         assert matter.due_ms is not None, "the clock looks at it some day"
+        lasting = [(partition, keys.TURN), (keys.inbox_partition(""), matter.id)]
+        assert [key for key in lasting if keys.TTL_ATTRIBUTE in local.engine.rows[key]] == []
 
 
-async def scene(rounds: list[Round], schedule: list[int]) -> None:
-    """Play the rounds, each of them concurrently; then let everybody finish."""
+async def scene(beginning: str, rounds: list[Round], schedule: list[int]) -> None:
+    """Play the beginning, then the rounds, each of them concurrently; then let everybody finish."""
     local = Local()
     await local.store().save_thread(thread_of(THREAD), ANN)
     number = 0
+    for sentence in beginning.split(", ") if beginning else []:
+        who, verb = sentence.split()
+        number += 1
+        await Process(local).act(who, verb.removesuffix("s"), number)
     for played in rounds:
         processes: list[tuple[HeldExecutor, Callable[[], Awaitable[None]]]] = []
         for step in played.together:
@@ -350,8 +375,9 @@ async def scene(rounds: list[Round], schedule: list[int]) -> None:
 
 @settings(max_examples=3 * MACHINES, deadline=None)
 @given(
+    beginning=st.sampled_from(BEGINNINGS),
     rounds=st.lists(rounds_of_steps, min_size=1, max_size=6),
     schedule=st.lists(st.integers(0, 2), max_size=40),
 )
-def test_a_thread_is_with_one_person_or_the_assistant(rounds: list[Round], schedule: list[int]) -> None:
-    asyncio.run(scene(rounds, schedule))
+def test_a_thread_is_with_one_person_or_the_assistant(beginning: str, rounds: list[Round], schedule: list[int]) -> None:
+    asyncio.run(scene(beginning, rounds, schedule))
