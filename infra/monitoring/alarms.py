@@ -67,25 +67,25 @@ def basic(watched: Watched) -> list[Alarm]:
     return [
         Alarm(
             name="errors",
-            does="Invocations fail: look at the newest ERROR lines of the log.",
+            does="Invocations fail: read the newest lines of level ERROR in the log.",
             metric=alias.metric_errors(period=PERIOD, statistic="Sum"),
             threshold=3,
         ),
         Alarm(
             name="throttles",
-            does="Requests are refused for want of concurrency: raise the quota or reserved_concurrency.",
+            does="Lambda refuses requests, because too many run at once: raise reserved_concurrency or the quota.",
             metric=alias.metric_throttles(period=PERIOD, statistic="Sum"),
             threshold=1,
         ),
         Alarm(
             name="near-timeout",
-            does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
+            does="Some turns nearly reach timeout_s: find out why the model is slow, or raise timeout_s.",
             metric=alias.metric_duration(period=PERIOD, statistic="p99"),
             threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
         ),
         Alarm(
             name="server-errors",
-            does="The function answers 5xx: look at errors and throttles first, then at the last deployment.",
+            does="Responses are 5xx: check the alarms errors and throttles, then the last deployment.",
             # Not AWS's own count of 5xx, which includes the 503 that anybody can cause with a made-up token.
             metric=Observed(alias.lambda_).metric("ServerErrors", statistic="Sum", period=PERIOD),
             threshold=3,
@@ -105,7 +105,7 @@ def _spend(watched: Watched) -> Alarm | None:
         return None
     return Alarm(
         name="spend",
-        does="A day's turns took half of stage_tokens_per_day: see who it was, or stop the bleeding.",
+        does="A day's turns used half of stage_tokens_per_day: find out whose they were, or stop all new answers.",
         metric=Observed(watched.alias.lambda_).metric("Tokens", statistic="Sum", period=DAY),
         threshold=SPENT * quotas.stage_tokens_per_day,
     )
@@ -124,7 +124,7 @@ def _handoffs(watched: Watched) -> Alarm:
 def _compute(watched: Watched) -> Alarm:
     return Alarm(
         name="compute",
-        does="More compute runs than ten streams at once make: stop the bleeding, then look for a loop.",
+        does="Invocations last longer than ten constant streams: stop all new answers, then look for a loop.",
         metric=watched.alias.metric_duration(period=Duration.hours(1), statistic="Sum"),
         threshold=COMPUTE_MS_AN_HOUR,
     )
@@ -144,20 +144,20 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
         *([_compute(watched)] if _spend(watched) else []),  # else `basic` has it already
         Alarm(
             name="table-throttles",
-            does="DynamoDB refuses writes: one partition is too hot, or traffic doubled within minutes.",
+            does="DynamoDB refuses writes: traffic doubled within minutes, or one thread gets too many writes.",
             metric=_table(watched.table, "WriteThrottleEvents"),
             threshold=TABLE_REFUSALS,
         ),
         Alarm(
             name="concurrency",
-            does="Nearly all streams that may run at once do: raise the quota before people are refused.",
+            does="Nearly as many turns run at once as are allowed: raise the limit before users are refused.",
             metric=alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum"),
             threshold=NEAR_CONCURRENCY * concurrency,
             times=3,
         ),
         Alarm(
             name="table-reads",
-            does="DynamoDB refuses reads: one thread is too hot, or traffic doubled within minutes.",
+            does="DynamoDB refuses reads: traffic doubled within minutes, or one thread gets too many reads.",
             metric=_table(watched.table, "ReadThrottleEvents"),
             threshold=TABLE_REFUSALS,
         ),
@@ -169,26 +169,26 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
         ),
         Alarm(
             name="first-token",
-            does="People wait long for the first word: is the model slow, or did cold starts become so?",
+            does="Users wait long for the first word: check whether the model or the cold starts are slow.",
             metric=observed.metric("TimeToFirstToken", statistic="p95", period=PERIOD),
             threshold=SLOW_FIRST_TOKEN_MS,
             times=3,
         ),
         Alarm(
             name="model-errors",
-            does="The model fails: see the vendor's status page, its limits, and whether the key still holds.",
+            does="The model fails: check the vendor's status page, its limits, and the key.",
             metric=_filtered(watched, "ModelErrors", logs.FilterPattern.string_value("$.message", "=", "run_failed")),
             threshold=MODEL_ERRORS,
         ),
         Alarm(
             name="unreadable-rows",
-            does="A row cannot be read, people see a placeholder: `make chat ARGS=doctor` names it.",
+            does="A row cannot be read, and users see a placeholder: find it with `make chat` and the command doctor.",
             metric=observed.metric("PoisonRows", statistic="Sum", period=PERIOD),
             threshold=1,
         ),
         Alarm(
             name="log-volume",
-            does="The log grows by 100 MB an hour: something logs in a loop, and each GB costs $0.50.",
+            does="The log grows by 100 MB an hour, and each GB costs $0.50: find the line that repeats.",
             metric=cloudwatch.Metric(
                 namespace="AWS/Logs",
                 metric_name="IncomingBytes",
@@ -200,19 +200,19 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
         ),
         Alarm(
             name="refusals",
-            does="Many requests are refused: a page sends no token, or somebody is guessing.",
+            does="Many requests are refused: a page sends no token, or somebody is guessing tokens.",
             metric=watched.client_errors,
             threshold=REFUSALS,
         ),
         Alarm(
             name="sweep",
-            does="The hourly sweep could not be started: deleted threads' rows stay; replay a sweep.",
+            does="The hourly sweep did not start, so deleted threads leave rows behind: run it yourself.",
             metric=_rule(watched.sweep, "FailedInvocations", period=Duration.hours(1)),
             threshold=1,
         ),
         Alarm(
             name="health",
-            does="The health check has not run for 15 minutes: is the rule disabled, or the function throttled to 0?",
+            does="No health check ran for 15 minutes: check whether its rule is disabled, or the concurrency is 0.",
             metric=_missing(_rule(health, "Invocations", period=SILENCE)),
             threshold=1,
             missing_is_bad=True,
