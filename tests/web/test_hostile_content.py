@@ -1,5 +1,6 @@
-"""Content that is broken, misleading or huge: the page shows what it can, and stays usable."""
+"""Content that is broken, misleading or huge, full storage and wrong clocks: the page stays usable."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -101,3 +102,13 @@ def test_a_browser_whose_storage_is_full_still_chats(guest: ChatPage) -> None:
     guest.ask("two")
     expect(guest.user_messages).to_have_text(["one", "two"])
     expect(guest.threads).to_have_count(1)  # of the same guest
+
+
+@pytest.mark.parametrize("year", [2001, 2040])
+def test_a_guest_whose_clock_is_wrong_chats(guest: ChatPage, year: int) -> None:
+    guest.page.clock.set_fixed_time(datetime(year, 1, 1, tzinfo=UTC))
+    guest.open().ask("one")
+    guest.ask("two")
+    expect(guest.answers).to_have_count(2)
+    guest.page.reload()
+    expect(guest.user_messages).to_have_text(["one", "two"])

@@ -153,6 +153,17 @@ def test_the_language_of_code_may_come_after_its_fence(echo: ChatPage) -> None:
     expect(echo.answer.locator("code .kwd").first).to_have_text("def")
 
 
+def test_the_alignment_of_a_table_may_come_after_its_header(echo: ChatPage) -> None:
+    echo.page.add_init_script(script=STREAM % lines_of(BEGUN))
+    echo.open().say("go")
+    write(echo, "| n |\n|--")
+    expect(echo.answer.locator("th")).to_have_text("n")
+    write(echo, "-:|\n| 1 |\n")
+    expect(echo.answer.locator("td")).to_have_text("1")
+    expect(echo.answer.locator("th")).to_have_css("text-align", "right")
+    echo.page.evaluate("finishStream()")
+
+
 def test_the_page_is_rendered_with_two_requests_to_its_own_origin(echo: ChatPage) -> None:
     requests: list[Request] = []
     echo.page.on("request", lambda request: requests.append(request))

@@ -157,7 +157,7 @@ const GROWING = {
     else node.data = text;
     return true;
   }],
-  table: ({ header, rows }) => [`table ${header.map(({ text }) => text)}`, "tbody", (body) => growParts(body, rows, rowOf)],
+  table: ({ align, header, rows }) => [`table ${align} ${header.map(({ text }) => text)}`, "tbody", (body) => growParts(body, rows, rowOf)],
   list: ({ ordered, loose, items }) => [`list ${ordered} ${loose}`, ":scope > *", (list) => growParts(list, items, itemOf)],
 };
 
