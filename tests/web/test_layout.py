@@ -82,10 +82,12 @@ def test_what_the_user_unfolds_stays_in_its_place(echo: ChatPage) -> None:
 def test_the_whole_conversation_is_printed(echo: ChatPage) -> None:
     echo.show_thread([assistant("word " * 800, f"msg_{number}") for number in range(3)])
     expect(echo.answers).to_have_count(3)
+    echo.button("Dark colors").click()
     echo.page.emulate_media(media="print")
     assert echo.page.evaluate("document.documentElement.scrollHeight > 2 * innerHeight")
     expect(echo.page.locator(".side")).to_be_hidden()
     expect(echo.text).to_be_hidden()
+    expect(echo.page.locator("body")).to_have_css("background-color", "rgb(255, 255, 255)")
 
 
 def test_a_text_selection_in_an_answer_is_kept(echo: ChatPage) -> None:
