@@ -45,6 +45,10 @@ if (self !== top) {
   for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(self, name, { get, configurable: true });
 }
 """
+PATIENT = """
+const real = setTimeout;
+window.setTimeout = (then, ms, ...given) => real(then, ms >= 10_000 ? 1e9 : ms, ...given); // nobody gives up waiting
+"""
 
 
 def token_of(person: str) -> str:
@@ -213,6 +217,7 @@ def test_a_site_that_names_its_user_late_keeps_the_users_thread(
     bubble.call(f"ChatEmbed.identify('{token_of(person)}')")
     bubble.button.click()
     bubble.chat.ask("hello")
+    bubble.page.add_init_script(PATIENT)
     bubble.page.goto(shop.show(stage, path="/next"))
     expect(bubble.frame.locator("chat-app .loading")).to_be_visible()
     bubble.call(f"ChatEmbed.identify('{token_of(person)}')")
