@@ -216,15 +216,16 @@ class ToolActivity:
             self._item.workflow.tasks[index] = task
             yield self._updated(WorkflowTaskUpdated(task_index=index, task=task))
         elif step.task is not None and step.call not in self._running:
-            if self._item is None:
-                yield self._begun_with([self._described(step.task, step, "loading")])
-            elif len(tasks := self._item.workflow.tasks) < MOST_TASKS:
-                task = self._described(step.task, step, "loading")
-                tasks.append(task)
-                yield self._updated(WorkflowTaskAdded(task_index=len(tasks) - 1, task=task))
-            else:
+            index = 0 if self._item is None else len(self._item.workflow.tasks)
+            if index == MOST_TASKS:
                 return
-            self._running[step.call] = len(self._item.workflow.tasks) - 1
+            self._running[step.call] = index
+            task = self._described(step.task, step, "loading")
+            if self._item is None:
+                yield self._begun_with([task])
+            else:
+                self._item.workflow.tasks.append(task)
+                yield self._updated(WorkflowTaskAdded(task_index=index, task=task))
 
     def _described(self, task: Task, step: Step, state: Literal["loading", "complete"]) -> Task:
         """The task in its new state, with the details of the step if there is room for them."""

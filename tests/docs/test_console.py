@@ -157,7 +157,7 @@ def aws_problem(service: str, operation: str, rest: list[str]) -> str | None:
     if not names:
         return f"{service} has no operation {operation}"
     shape = session.get_service_model(service).operation_model(names[0]).input_shape
-    unknown = options - {xform_name(member, "-") for member in shape.members}
+    unknown = options - {xform_name(member, "-") for member in (shape.members if shape is not None else ())}
     return f"{service} {operation} has no {unknown}" if unknown else None
 
 
