@@ -250,6 +250,12 @@ class TurnLedger(Protocol):
         """
         ...
 
+    def threads_of(self, context: RequestContext) -> AsyncIterator[str]:
+        """The user's threads of which anything is left, also those that their store has removed. For erasure: it may
+        read the whole table.
+        """
+        ...
+
     async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
         """Let no new turn begin in a guest's thread, and give its hold and its matters to the user. Idempotent. False,
         without any change, while a turn runs.

@@ -94,6 +94,17 @@ async def test_rows_of_a_hold_have_no_ttl_until_it_is_released() -> None:
     assert expiring() == {"TURN": True, "MATTER": True, "handoff": True}
 
 
+async def test_erasing_a_user_removes_the_hold_of_a_thread_that_retention_has_removed() -> None:
+    local = Local()
+    store = local.store()
+    await store.ledger.take_lease("thr_1", "one", lease_ms=1000, context=ADA)
+    matter = Matter("handoff", "", "ada", "thr_1", START, operator="olga")
+    assert await store.ledger.inbox().hold(matter, turn_id="one", ends_turn=True, context=ADA) == "held"
+    async for _ in store.erase_user(ADA):
+        pass
+    assert [key for key in local.engine.rows if key[0].startswith(("USER#ada", "INBOX#"))] == []
+
+
 async def test_a_row_of_an_older_release_is_read_as_taken_until_it_is_due() -> None:
     """Then the time at which the role of an operator expires was only the time at which the clock looks."""
     local = Local()

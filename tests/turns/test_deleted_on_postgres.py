@@ -8,12 +8,14 @@ from chatkit.store import NotFoundError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.inbox import Matter
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.store.engine.engine import Engine
+from tests.store.local import Local
 from tests.store.model import Inline
 from tests.store.postgres import emptied, sessions_of
 from tests.turns.turn_fixture import THREAD, Model, Process, as_user, thread_at
@@ -37,6 +39,19 @@ def process(engine: AsyncEngine, ledger: Any, time: VirtualTime) -> Process:
     server.store = store
     server.turns = Turns(TurnServices(ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
     return server
+
+
+@pytest.mark.parametrize("on_table", [False, True], ids=["in memory", "on the table"])
+async def test_an_erased_user_leaves_nothing_in_the_inbox(engine: AsyncEngine, *, on_table: bool) -> None:
+    local = Local()
+    ledger: Any = local.store().ledger if on_table else MemoryStore(clock=lambda: local.now).ledger
+    store = PostgresStore(sessions_of(engine), ledger=ledger)
+    await store.save_thread(thread_at(THREAD), ANN)
+    for user, thread_id in (("ann", THREAD), ("ann", "thr-that-retention-removed"), ("bob", "thr-of-bob")):
+        assert await ledger.inbox().open_matter(Matter("thumbs-down", "", user, thread_id, local.now, "msg_1"))
+    async for _ in store.erase_user(ANN):
+        pass
+    assert [matter.user_id for matter in (await ledger.inbox().page("")).matters] == ["bob"]
 
 
 @pytest.mark.parametrize("removal", ["delete", "erase"])

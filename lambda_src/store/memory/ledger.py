@@ -145,6 +145,13 @@ class MemoryLedger:
             self._rows(context).delete_thread(thread_id)
             self._rows(context).deleted[thread_id] = self._now_ms()
 
+    async def threads_of(self, context: RequestContext) -> AsyncIterator[str]:
+        """ports.TurnLedger."""
+        rows = self._rows(context)
+        threads = [*rows.turns, *(key[0] for key in rows.journals), *(m.thread_id for m in rows.matters.values())]
+        for thread_id in dict.fromkeys(threads):
+            yield thread_id
+
     async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, guest_id, thread_id)

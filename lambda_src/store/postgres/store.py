@@ -295,7 +295,9 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
         if self._ledger is not None:  # first: if this fails, repeating the erasure still lists the threads
-            for thread_id in await self._userdata.thread_ids(context.user.id):
+            threads = await self._userdata.thread_ids(context.user.id)
+            threads += [thread_id async for thread_id in self._ledger.threads_of(context)]  # retention's, too
+            for thread_id in dict.fromkeys(threads):
                 await self._ledger.delete_thread(thread_id, context=context)
         async for erased in self._userdata.erase(context.user.id):
             yield erased

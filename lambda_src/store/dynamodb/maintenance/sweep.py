@@ -3,7 +3,7 @@
 A sweep may stop after any step: the row of the pending sweep is removed last, so the next sweep continues.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -207,6 +207,16 @@ async def delete_matters(table: Table, page: Iterable[Row], user_id: str) -> Non
             with suppress(ConditionFailedError):
                 owner = {":user": rows.text(user_id)}
                 await table.delete(rows.matter_key(row), condition=f"#{rows.USER_ID} = :user", values=owner)
+
+
+async def threads_left(table: Table, user_id: str) -> AsyncIterator[str]:
+    """Threads of a user that still have rows in their own partition. Reads the whole table."""
+    seen: set[str] = set()
+    async for row in table.every_row(keys.thread_partition(user_id, "")):
+        _, thread_id = keys.owner_of(key_of(row)[0])
+        if thread_id not in seen:
+            seen.add(thread_id)
+            yield thread_id
 
 
 def _pending_sweep(user_id: str, thread_id: str) -> Key:

@@ -1,13 +1,14 @@
 """Export, import and erasure of a user's data in DynamoDB, row by row."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 from lambda_src.store import bounds, codec, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
-from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.maintenance.sweep import Sweeper, threads_left
 from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Row, Table, key_of
@@ -110,8 +111,12 @@ class UserRows:
             yield Erased(threads=int(await self._threads.delete(user_id, thread_id)))
         for thread_id in threads:
             yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
-        async for thread_id in self._remaining_threads(user_id, swept=threads):
-            yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
+        async for thread_id in threads_left(self._table, user_id):
+            if thread_id not in threads:
+                with suppress(ConditionFailedError):  # a tombstone stays; the lease of a hold would stay for ever
+                    lease = keys.thread_partition(user_id, thread_id), keys.TURN
+                    await self._table.delete(lease, condition=rows.NOT_DELETED)  # first: no hold restores its matter
+                yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
         async for page in self._table.pages(partition):
             removed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
             await self._table.write_many(deletes=removed)
@@ -119,15 +124,6 @@ class UserRows:
         if self._bucket is not None:
             for prefix in (keys.OFFLOAD_PREFIX, keys.PENDING_PREFIX, keys.KEPT_PREFIX):
                 yield Erased(objects=await self._bucket.delete_under(keys.user_objects(prefix, user_id)))
-
-    async def _remaining_threads(self, user_id: str, *, swept: list[str]) -> AsyncIterator[str]:
-        """Threads that still have rows in their own partition, without those `swept`."""
-        seen = set(swept)
-        async for row in self._table.every_row(keys.thread_partition(user_id, "")):
-            _, thread_id = keys.owner_of(key_of(row)[0])
-            if thread_id not in seen:
-                seen.add(thread_id)
-                yield thread_id
 
     async def _data(self, row: Row) -> bytes:
         """The stored JSON; the raw bytes if they cannot be unpacked; nothing if the object is gone."""

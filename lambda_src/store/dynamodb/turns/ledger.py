@@ -3,6 +3,7 @@
 Each part implements its methods of ports.TurnLedger: it validates ids, applies the time budget and owns its rows.
 """
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from chatkit.store import NotFoundError
@@ -11,7 +12,7 @@ from lambda_src.context import RequestContext
 from lambda_src.store import bounds, keys
 from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.maintenance.sweep import delete_matters
+from lambda_src.store.dynamodb.maintenance.sweep import delete_matters, threads_left
 from lambda_src.store.dynamodb.table import Update, key_of
 from lambda_src.store.dynamodb.turns.followers import Followers
 from lambda_src.store.dynamodb.turns.idempotency import IdempotencyKeys
@@ -59,6 +60,11 @@ class DynamoDBLedger(Leases, IdempotencyKeys, Journals, Quotas, Followers):
             async for page in self._table.pages(partition, only=only):
                 await delete_matters(self._table, page, user_id)
                 await self._table.write_many(deletes=[key for key in map(key_of, page) if key[1].startswith(_OF_TURNS)])
+
+    async def threads_of(self, context: RequestContext) -> AsyncIterator[str]:
+        """ports.TurnLedger."""
+        async for thread_id in threads_left(self._table, context.user.id):
+            yield thread_id
 
     async def hand_over_turns(self, thread_id: str, guest_id: str, *, context: RequestContext) -> bool:
         """ports.TurnLedger. No time budget, as for other handovers."""
