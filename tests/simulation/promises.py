@@ -27,7 +27,7 @@ PROMISES = {
     "messages-are-not-doubled": "A message with an idempotency key is stored once, however often it is sent.",
     "duplicates-cost-nothing": "A message with an idempotency key is answered by the model once.",
     "approvals-hold": "A tool that needs approval runs only when the user allows it, and only once.",
-    "answers-are-prefixes": "A stored answer is a prefix of what the model wrote, and what its client received.",
+    "answers-are-prefixes": "A stored answer is a prefix of what the model wrote, and agrees with what its client got.",
     "words-are-kept": "What a client saw or a turn journaled is stored; after a crash, all but the last second.",
     "turns-are-in-order": "Each answer follows its message, and messages are in the order in which they were sent.",
     "regenerate-replaces": "No earlier answer stays below a message that is answered again or edited.",
