@@ -1,26 +1,26 @@
 /** Types of chat-client.js. The events and attachments are those of ChatKit's own protocol (openai-chatkit). */
 
 export interface ChatClientOptions {
-  /** Where POST /chatkit is; relative to the page, or of another origin that is in the stage's `cors_origins`. */
+  /** The address of POST /chatkit: relative to the page, or absolute if the page's origin is in the stage's `cors_origins`. */
   url: string;
   /**
-   * The bearer token (without "Bearer"), or null where nobody signs in. A JWT is kept until a minute before its end;
-   * another token is asked for before each request. `renew`: the last one is refused or about to end, get a new one.
-   * Make a new client when another person signs in.
+   * Returns the bearer token (without "Bearer"), or null if nobody is signed in. A JWT is kept until a minute before it
+   * expires; a token of another kind is requested anew before each request. `renew`: the last token was refused or is
+   * about to expire, so return a new one. Create a new client when another user signs in.
    */
   getToken?: (how: { renew: boolean }) => string | null | Promise<string | null>;
   /**
-   * The header that carries it, where CloudFront signs requests and Authorization is its own (`front_door` cloudfront-signed):
-   * "x-chat-authorization". The SHA-256 of each body is then sent, too, whatever fetch takes as one.
+   * The header for the token: "x-chat-authorization" if CloudFront signs requests and uses Authorization itself
+   * (`front_door` cloudfront-signed). The client then also sends the SHA-256 of each body.
    */
   tokenHeader?: string;
-  /** The language of the server's sentences, such as "de"; without it, those that the browser prefers. */
+  /** The language of the server's messages, such as "de"; by default, the one that the browser prefers. */
   language?: string;
-  /** What sends; the browser's own by default. */
+  /** Sends the requests; the browser's fetch by default. */
   fetch?: typeof globalThis.fetch;
-  /** Whether the page is visible; the browser's own by default. */
+  /** Tells whether the page is visible; the browser's document by default. */
   document?: Pick<Document, "visibilityState">;
-  /** What uploads; the browser's own by default. */
+  /** Uploads files; the browser's class by default. */
   XMLHttpRequest?: typeof globalThis.XMLHttpRequest;
 }
 
@@ -30,51 +30,51 @@ export interface ChatEvent {
   [field: string]: unknown;
 }
 
-/** An attachment to name in a message: its `id` goes into `input.attachments`. */
+/** An uploaded file. To send it in a message, add its `id` to `input.attachments`. */
 export interface ChatAttachment {
   type: "file" | "image";
   id: string;
   name: string;
   mime_type: string;
-  /** An image's; good for an hour. */
+  /** For images only; valid for an hour. */
   preview_url?: string;
   [field: string]: unknown;
 }
 
 export interface ChatClient {
-  /** The endpoint, absolute. */
+  /** The absolute address of the endpoint. */
   readonly url: string;
   /**
-   * For ChatKit's `api.fetch`: adds the token and the turn's id, repeats once after a 401, tells the server of Stop.
-   * The body of a message must be a string, as ChatKit's are. Requests to other places pass untouched.
+   * For ChatKit's `api.fetch`: adds the token and the id of the turn, repeats a request once after a 401, and informs the
+   * server when the user presses Stop. The body of a message must be a string. Requests to other servers are unchanged.
    */
   fetch: typeof globalThis.fetch;
-  /** One of ChatKit's operations that answer with JSON, such as `call("threads.list", { limit: 20 })`. */
+  /** Call one of ChatKit's operations that return JSON, such as `call("threads.list", { limit: 20 })`. */
   call<Result = unknown>(type: string, params?: object, options?: { signal?: AbortSignal }): Promise<Result>;
-  /** Ask a turn to stop; false when it is over, unknown or someone else's. */
+  /** Stop a turn. Resolves to false if it has ended, does not exist or belongs to another user. */
   stop(turnId: string): Promise<boolean>;
   /**
-   * Announce a file and send it to S3, three times at most. `onProgress(sent, total)` in bytes. When it fails or the
-   * signal aborts, the announced attachment is taken back.
+   * Create an attachment and upload its file to S3, in at most three attempts. `onProgress(sent, total)` counts bytes. If
+   * the upload fails or the signal aborts, the attachment is deleted again.
    */
   upload(
     file: File,
     options?: { onProgress?: (sent: number, total: number) => void; signal?: AbortSignal },
   ): Promise<ChatAttachment>;
-  /** The id of the turn that runs in a thread, or null. Ask after a reload. */
+  /** The id of the turn that is running in a thread, or null. Call it after a reload. */
   running(threadId: string, options?: { signal?: AbortSignal }): Promise<string | null>;
-  /** Whether a thread waits for a person or has one; null while the assistant has it, or where the stage has no operators. */
+  /** Whether a thread waits for a person or has one; null if the assistant answers, or if the stage has no operators. */
   held(threadId: string, options?: { signal?: AbortSignal }): Promise<"waiting" | "person" | null>;
-  /** Make a thread wait for a person (docs/how-to/operators.md). ChatError: 429 if the user has asked too often, 404 without operators. */
+  /** Ask for a person (docs/how-to/operators.md). ChatError: 429 if the user asked too often, 404 without operators. */
   askForPerson(threadId: string, options?: { signal?: AbortSignal }): Promise<"waiting" | "person">;
   /**
-   * The events of a turn, from the first after `after`, to its end, across broken connections. When the signal aborts
+   * Yield the events of a turn after number `after`, until it ends, even if the connection breaks. If the signal aborts
    * while the page is visible, the turn is stopped.
    */
   resume(turnId: string, options?: { after?: number; signal?: AbortSignal }): AsyncGenerator<ChatEvent, void, void>;
   /**
-   * Wait for the end of the turn that runs in a thread: true when there was one, then ask ChatKit to `fetchUpdates()`.
-   * Each turn is followed once. For ChatKit's `thread.load.end`, so that an answer survives a reload of the page.
+   * Wait until the turn that is running in a thread ends. Resolves to true if there was one: then call ChatKit's
+   * `fetchUpdates()`. Each turn is followed once. Call it on ChatKit's `thread.load.end`, for answers to survive a reload.
    */
   follow(threadId: string): Promise<boolean>;
 }
@@ -82,8 +82,8 @@ export interface ChatClient {
 export function chatClient(options: ChatClientOptions): ChatClient;
 
 /**
- * A token for a guest: POST /auth/guest at `url`. `captcha` is what a CAPTCHA gave the page, where the server checks one
- * (docs/how-to/captcha.md). `tokenHeader` as for chatClient. Throws ChatError: 403 if the check refused, 429 if too many came.
+ * Request a token for a new guest: POST /auth/guest at `url`. `captcha` is the solution of the CAPTCHA, if the server
+ * checks one (docs/how-to/captcha.md). ChatError: 403 if the check refused the guest, 429 if too many guests came.
  */
 export function guestToken(options: {
   url: string;
@@ -93,16 +93,16 @@ export function guestToken(options: {
   fetch?: typeof globalThis.fetch;
 }): Promise<{ token: string; expires_at: number; counted_as: string }>;
 
-/** What the server refused. `call`, `stop`, `upload`, `running` and `resume` throw it; `fetch` does not. */
+/** The server refused a request. All methods except `fetch` throw it. */
 export class ChatError extends Error {
   readonly name: "ChatError";
-  /** HTTP's. */
+  /** The HTTP status. */
   readonly status: number;
-  /** The server's name for it: not_found, unauthorized, refused, invalid_request, too_large, conflict, quota, unavailable ... */
+  /** The server's name for the error: not_found, unauthorized, refused, invalid_request, too_large, conflict, quota, unavailable ... */
   readonly code: string;
-  /** After how many seconds the same may be asked again (a quota, a server that is overloaded); 0 where that is unknown. */
+  /** The seconds to wait before the request is repeated, for a limit or an overloaded server; 0 if that is unknown. */
   readonly retryAfterS: number;
   constructor(message: string, of: { status: number; code: string; retryAfterS?: number });
-  /** The error that an answer is, whose body is not read yet. */
+  /** The error in a response whose body has not been read. */
   static of(answer: Response): Promise<ChatError>;
 }
