@@ -86,6 +86,7 @@ class Turn:
     `uploads` has, by attachment id, the version (ETag) of each new file that was checked; only that version is kept.
     `message_id` and `thread_id` are the ids of the user's message and of the thread that it starts, if a retry of the
     request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be stored by now.
+    `has_lost_key`: another attempt of the request has claimed its key, or may have: the thread is that one's.
     `registration` is set for a turn that begins a thread. `is_registered`: the store recorded it with the thread.
     `is_counted`: the turn adds to the stage's usage.
     `tools` has the names of the tools that ran, in order; `tool_errors` has their exceptions, which do not end the
@@ -107,6 +108,7 @@ class Turn:
     message_id: str | None = None
     thread_id: str | None = None
     is_stored: bool = False
+    has_lost_key: bool = False
     registration: Registration | None = None
     is_registered: bool = False
     is_counted: bool = False
@@ -117,11 +119,12 @@ class Turn:
     is_held: bool = False
 
     def is_retried_after(self, error: BaseException | None) -> bool:
-        """Whether a retry after this `error` may find the message stored, so that its thread must not be deleted.
+        """Whether a retry finds the message stored, or may after this `error`, so that its thread must not be deleted.
 
         Otherwise a delete that arrives late could remove the retry's thread.
         """
-        return self.is_stored and self.message_id is not None and isinstance(error, UnavailableError)
+        is_unclear = self.has_lost_key or (self.is_stored and isinstance(error, UnavailableError))
+        return is_unclear and self.message_id is not None
 
     def used(self, tokens_in: int, tokens_out: int, *, cached: int = 0) -> None:
         """Add what one run of the agent used; `cached` is the part of `tokens_in` that came from the prompt cache."""

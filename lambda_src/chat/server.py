@@ -278,6 +278,8 @@ class ChatServer(ChatKitServer[RequestContext]):
                 async for event in events:
                     is_stored = is_stored or isinstance(event, StreamOptionsEvent)
                     yield event
+        except GeneratorExit:  # the turn could not begin, and decides by its own error
+            raise
         except BaseException as error:  # also when cancelled
             if not is_stored:
                 await self._discard_after(error, thread.id, request.params.input.attachments, context)

@@ -117,11 +117,12 @@ class IdempotencyKey:
     ) -> None:
         assert context.turn is not None, "the app gives every streaming request a turn"
         self._ledger, self._context, self._clock = ledger, context, clock
-        self.request, self._turn_id = request, context.turn.id
+        self.request, self._turn, self._turn_id = request, context.turn, context.turn.id
         self._key = request.key(context.user.id)
         self._digest = hashlib.sha256(request.body).digest()
         self.received_ms = clock()
         self._claimed_until_ms = 0
+        self._is_bound = False
 
     async def claim(self, *, instead_of: str | None = None) -> IdempotencyConflict | None:
         """Claim the key for UNBEGUN_S: None, or the request that holds it. `instead_of` is a turn that is over."""
@@ -141,8 +142,14 @@ class IdempotencyKey:
 
     def check_claim(self) -> None:
         """UnavailableError when the claim has expired: another request may have begun the turn."""
-        if self._clock() >= self._claimed_until_ms:
+        self.note_expiry()
+        if self._turn.has_lost_key:
             raise UnavailableError("It took too long to begin. Try again.")
+
+    def note_expiry(self) -> None:
+        """Record with the turn that its claim has expired before the key was bound, if so."""
+        if not self._is_bound and not self._turn.is_registered and self._clock() >= self._claimed_until_ms:
+            self._turn.has_lost_key = True
 
     async def bind(self, thread_id: str) -> bool:
         """Make the turn findable by its id and name for BOUND_S; whether somebody asked it to stop before this.
@@ -152,6 +159,7 @@ class IdempotencyKey:
         bound = await self._ledger.bind_request(
             self._key, self._turn_id, thread_id=thread_id, ttl_s=BOUND_S, context=self._context
         )
+        self._is_bound, self._turn.has_lost_key = bound is not None, bound is None
         if bound is None:
             raise UnavailableError("The same request began anew meanwhile. Try again.")
         return bound.stop_of is not None and bound.stop_of in (self._turn_id, self.request.named)

@@ -122,6 +122,7 @@ class RunningTurn:
         """End the turn early, once: the first reason counts. Its answer so far is stored, and the stream ends well."""
         if self._turn.end_reason is None and not self._is_closing and self._task is not None:
             self._turn.end_reason = reason
+            self._key.note_expiry()  # before what is canceled cleans up
             self._task.cancel()
 
     async def finished(self) -> None:

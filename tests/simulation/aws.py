@@ -96,7 +96,7 @@ class Method:
         if self._name == "transact_write_items":
             params["ClientRequestToken"] = str(uuid.uuid4())  # as botocore does, once for all attempts
         error: Exception | None = None
-        fate = aws.weather.fate(aws.loop.time())
+        fate = aws.weather.fate(aws.loop.time(), "-" if machine is None else machine.name)
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(aws.weather.pause_s(attempt - 1))

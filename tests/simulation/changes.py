@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -125,6 +126,7 @@ def apply(file: Path, tree: ast.Module) -> set[str]:
 
     What was computed when the file was imported stays as it is.
     """
+    import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
     changed = dict(_functions_in(compile(tree, str(file), "exec")))
     gc.unfreeze()  # LazyChatServer freezes what exists when it has loaded the server
     done: set[str] = set()

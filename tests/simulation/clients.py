@@ -233,7 +233,7 @@ class Tab:
             self._broke(body)
             raise
         if send.attempts == 1:
-            send.waited = sent_ns, self._web.trace.now_ns
+            send.waited = sent_ns, self._web.trace.now_ns, response.machine
         send.statuses.append(response.status)
         if response.status == 204:
             return seen

@@ -116,12 +116,13 @@ def beginnings(world: "World") -> Broken:
     """A turn begins soon, with a store that works."""
     deployment = world.deployment
     for send in world.history.sends:
-        if send.waited is None or world.is_bad(*send.waited):
+        if send.waited is None:
             continue
-        waited_s = (send.waited[1] - send.waited[0]) / SECOND
-        allowed_s = BEGINS_WITHIN_S + 1.5 * deployment.cold_s + 2 * ROUND_TRIPS * deployment.latency_s
-        allowed_s += world.hiccups_s(*send.waited)
-        if waited_s > allowed_s:
+        sent_ns, begun_ns, machine = send.waited
+        within_s = BEGINS_WITHIN_S + 1.5 * deployment.cold_s + 2 * ROUND_TRIPS * deployment.latency_s
+        due_ns = world.due_ns(sent_ns, machine, within_s=within_s)
+        if begun_ns > due_ns and not world.is_bad(sent_ns, begun_ns):
+            waited_s, allowed_s = (begun_ns - sent_ns) / SECOND, (due_ns - sent_ns) / SECOND
             yield "turns-begin-soon", f"m{send.number} began after {waited_s:.1f} s, not {allowed_s:.1f} s"
 
 

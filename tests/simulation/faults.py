@@ -42,7 +42,7 @@ class Weather:
     def __init__(self, rng: random.Random, fates: random.Random, *, latency_s: float) -> None:
         self._rng, self._fates, self._latency_s = rng, fates, latency_s
         self.windows: list[Window] = []
-        self._hiccups_s: list[float] = []  # when each happened
+        self._hiccups: list[tuple[float, str]] = []  # when each happened, and to which machine
 
     def one_way_s(self) -> float:
         """The time from client to service, or back."""
@@ -57,14 +57,14 @@ class Weather:
                         return fault
         return None
 
-    def fate(self, now_s: float) -> Fate | None:
-        """What a request meets that begins now."""
+    def fate(self, now_s: float, machine: str) -> Fate | None:
+        """What a request of a machine meets that begins now."""
         for window in self.windows:
             if window.begins_s <= now_s < window.ends_s:
                 for fate, rate in window.fates.items():
                     if self._fates.random() < rate:
                         if fate == "hiccup":
-                            self._hiccups_s.append(now_s)
+                            self._hiccups.append((now_s, machine))
                         return fate
         return None
 
@@ -88,9 +88,12 @@ class Weather:
         """Whether a request between these times may have met a hiccup."""
         return any("hiccup" in window.fates and window.overlaps(begins_s, ends_s) for window in self.windows)
 
-    def hiccups_s(self, begins_s: float, ends_s: float) -> float:
-        """What the hiccups between these times cost a request that met them all."""
-        return HICCUP_S * sum(begins_s <= at_s <= ends_s for at_s in self._hiccups_s)
+    def due_s(self, begins_s: float, machine: str, *, within_s: float) -> float:
+        """When a request to this machine is due that takes `within_s`, and HICCUP_S for each hiccup that it meets."""
+        due_s = begins_s + within_s
+        for at_s, name in self._hiccups:
+            due_s += HICCUP_S if name == machine and begins_s <= at_s <= due_s else 0
+        return due_s
 
     def ends_before(self, begins_s: float, due_s: float, ends_s: float) -> bool:
         """Whether what is bad between `begins_s` and `ends_s` is over by `due_s`."""

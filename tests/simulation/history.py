@@ -68,7 +68,9 @@ class Send:
     turn_ids: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)  # x-chat-turn of its attempts
     attempts: int = 0
-    waited: tuple[int, int] | None = None  # when the first attempt was sent, and when its head came
+    waited: tuple[int, int, str] | None = (
+        None  # when the first attempt was sent, when its head came, from which machine
+    )
 
     @property
     def is_message(self) -> bool:

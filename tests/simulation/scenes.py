@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from lambda_src.context import RequestContext, User
 from tests.simulation.clients import Person, Tab
 from tests.simulation.faults import Fate, Window
-from tests.simulation.model import GUARDED
+from tests.simulation.history import Send
+from tests.simulation.model import GUARDED, LONG
 from tests.simulation.sources import MACHINE, SOURCES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ERASE_TRIES = 5
+SAYS = {"approve": GUARDED} | dict.fromkeys(("watch", "regenerate", "edit", "terminate", "kill"), LONG)
+AFTER_ITS_STREAM = ("watch", "regenerate", "edit", "approve", "delete", "terminate", "kill")
 AT_FIRST_S, LATER_S = (0.0, 0.5), (0.3, 4.0)  # after the message
 
 
@@ -31,15 +34,29 @@ class Scenes:
         """Somebody says something; the rest of the scene follows."""
         world = self._world
         person = self._actor(kind, rng)
-        idle = [] if person is None else [tab for tab in person.tabs if not tab.is_busy]
-        if not idle:
+        if person is None:
             return
-        tab = rng.choice(idle)
-        world.say(tab, rng, has_sequel=False, more=GUARDED if kind == "approve" else None)
+        idle = [tab for tab in person.tabs if not tab.is_busy]
+        is_new = not idle or rng.random() < 0.6  # its thread is in no other step's way
+        tab = Tab(person, 93, is_old=False) if is_new else rng.choice(idle)
+        send = world.say(tab, rng, new=True if is_new else None, has_sequel=False, more=SAYS.get(kind))
         soon_s = rng.uniform(*(AT_FIRST_S if rng.random() < 0.3 else LATER_S))
         if kind in ("link", "approve"):
             soon_s *= 3  # in half of the cases, no turn runs any more
-        world.loop.call_later(soon_s, self._follow, kind, tab, rng, context=world.loop.world)
+        few = rng.choice((None, 0, 2, 8)) if kind == "regenerate" else None
+        self._soon(kind, tab, send, rng, soon_s if few is None else 0.0, few)
+
+    def _soon(self, kind: str, tab: Tab, send: Send, rng: random.Random, soon_s: float, few: int | None) -> None:
+        """Continue after a while; some scenes wait for the stream first, or until only a `few` words are missing."""
+        loop = self._world.loop
+        is_early = kind in AFTER_ITS_STREAM and send.acked_ns is None
+        if few is not None:
+            runs = [run for run in self._world.vendor.runs if run.send == send.number and run.kind == "answer"]
+            is_early = is_early or not runs or len(runs[-1].words) < runs[-1].planned - few
+        if is_early and send.ended_ns is None:
+            loop.call_later(0.05, self._soon, kind, tab, send, rng, soon_s, few, context=loop.world)
+        else:
+            loop.call_later(soon_s, self._follow, kind, tab, rng, context=loop.world)
 
     def _actor(self, kind: str, rng: random.Random) -> Person | None:
         world = self._world
@@ -87,7 +104,7 @@ class Scenes:
             case "erase":
                 self.erase(tab.person, rng)
             case "hiccups":
-                self._weather({"hiccup": rng.choice((0.1, 0.3))}, rng.choice((3.0, 10.0, 30.0)))
+                self._weather({"hiccup": rng.choice((0.15, 0.4))}, rng.choice((5.0, 15.0, 30.0)))
             case "unclear" | "refused" as fate:
                 self._weather({fate: rng.choice((0.1, 0.4))}, rng.choice((1.0, 4.0, 10.0)))
             case "terminate":
@@ -98,7 +115,7 @@ class Scenes:
                     sandbox.machine.steps_left = rng.choice((0, 1, 5, 20, 60))
                 tab.abandon()
                 window = self._window_beside(tab, 95)
-                again_s = rng.uniform(0.1, 30)
+                again_s = rng.uniform(0.1, 45)
                 world.loop.call_later(again_s, self._say_again, window, rng, context=world.loop.world)
 
     def _weather(self, fates: dict[Fate, float], length_s: float) -> None:

@@ -30,7 +30,9 @@ def shrunk(scenario: Scenario, breaks: Callable[[Scenario], bool], *, max_runs: 
 
 
 def only(scenario: Scenario, numbers: str) -> Scenario:
-    """The scenario with these of its steps: "3,7,12"; "-" for none."""
+    """The scenario with these of its steps: "3,7,12"; "-" for none, "all" for all."""
+    if numbers == "all":
+        return scenario
     wanted = set() if numbers == "-" else {int(number) for number in numbers.split(",")}
     return replace(scenario, steps=tuple(step for step in scenario.steps if step.number in wanted))
 

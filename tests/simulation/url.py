@@ -26,6 +26,7 @@ class Response:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.errors: list[str] = []
+        self.machine = ""  # that answers
         self._loop, self._rng, self._latency_s = loop, rng, latency_s
         self._arrived: deque[bytes | Literal["end", "reset"]] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -180,6 +181,7 @@ class Function:
         deadline_ms = (self._trace.now_ns + round(self.timeout_s * SECOND)) // 1_000_000
         invocation = Invocation(request_id=request_id, deadline_ms=deadline_ms, event=event(request_id))
         self._trace.add("invokes", request_id, "on", sandbox.number)
+        response.machine = sandbox.machine.name
         sandbox.invoke(Delivery(invocation, response), self.timeout_s)
 
     def _free_sandbox(self) -> Sandbox | None:

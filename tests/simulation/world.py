@@ -114,9 +114,10 @@ class World:
         has_hiccups = self.weather.has_hiccups((begins_ns - START_NS) / SECOND, (ends_ns - START_NS) / SECOND)
         return 2 * HICCUP_S if has_hiccups else 0.0
 
-    def hiccups_s(self, begins_ns: int, ends_ns: int) -> float:
-        """What the hiccups of this time cost."""
-        return self.weather.hiccups_s((begins_ns - START_NS) / SECOND, (ends_ns - START_NS) / SECOND)
+    def due_ns(self, begins_ns: int, machine: str, *, within_s: float) -> int:
+        """When a request to a machine is due that takes `within_s`, and longer with hiccups."""
+        due_s = self.weather.due_s((begins_ns - START_NS) / SECOND, machine, within_s=within_s)
+        return START_NS + round(due_s * SECOND)
 
     def clears_up(self, begins_ns: int, due_ns: int, ends_ns: int) -> bool:
         """Whether the store works from `due_ns` to `ends_ns`, having failed before."""
@@ -390,21 +391,22 @@ class World:
         new: bool | None = None,
         has_sequel: bool = True,
         more: str | None = None,
-    ) -> None:
+    ) -> Send:
         """Somebody says something in a tab, in its thread or in a new one."""
         is_new = tab.thread_id is None or (rng.random() < 0.3 if new is None else new)
         others = [other.thread_id for other in tab.person.tabs if other.thread_id]
-        if is_new and others and rng.random() < 0.5:
+        if is_new and not new and others and rng.random() < 0.5:
             tab.thread_id, is_new = rng.choice(others), False
         drawn = rng.choice(("", "", "", model.SLOW_TOOL, model.LONG, "x" * rng.choice((10, 3000))))
-        self.ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, more or drawn)
+        send = self.ask(tab, "create" if is_new else "add", None if is_new else tab.thread_id, more or drawn)
         if has_sequel and rng.random() < 0.75:
             sequel, soon_s = rng.choice(SEQUELS), rng.choice(SOON_S)
             if rng.random() < 0.5:  # between the requests by which the turn begins
                 soon_s = 0.02 + 2 * self.deployment.latency_s * rng.uniform(0, 8)
             self.loop.call_later(soon_s, self._sequel, sequel, tab, rng.getrandbits(32), context=self.loop.world)
+        return send
 
-    def ask(self, tab: Tab, kind: Kind, thread_id: str | None, more: str) -> None:
+    def ask(self, tab: Tab, kind: Kind, thread_id: str | None, more: str) -> Send:
         """Send a request for a turn."""
         number = len(self.history.sends)
         text = f"{tab.person.mark} ~m{number}~ {more}".strip()
@@ -431,6 +433,7 @@ class World:
         if kind == "edit":
             send.retried_item = metadata["edited_item_id"] = tab.newest_message
         self.act(tab.name, tab.say(send, operation, params, metadata))
+        return send
 
     def user_id(self, person: Person) -> str:
         """The id of a signed-in user in the store."""

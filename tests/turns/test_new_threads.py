@@ -1,7 +1,9 @@
 """A new thread on one table: one write stores it with its message, lease and key, before the model is called."""
 
 import asyncio
+import gc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from chatkit.types import ThreadsCreateReq
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.turns.duplicates import UNBEGUN_S
+from lambda_src.turns.duplicates import CREATE, UNBEGUN_S, IdempotencyKey, TurnRequest
 from tests.apps.chat import message
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
@@ -163,5 +165,20 @@ async def test_a_request_whose_key_another_claimed_meanwhile_does_not_start(shar
         await shared.answered(tab, named=NAMED)
     await shared.time.advance(60)
     await late[0].others[0]
+    gc.collect()  # nothing that the first attempt left may touch the thread, which is the other one's
+    await shared.time.advance(60)
     assert await shared.items() == ANSWERED
     assert shared.model.inputs == [["hi"]]
+
+
+@pytest.mark.parametrize(("named", "later_s", "is_kept"), [(NAMED, 1, True), (NAMED, -1, False), (None, 1, False)])
+async def test_a_turn_that_ends_early_keeps_a_new_thread_that_may_be_of_another_attempt(
+    shared: SharedTable, named: str | None, later_s: int, is_kept: bool
+) -> None:
+    request = TurnRequest(CREATE, None, b"{}", named)
+    turn = request.turn(ANN.user.id)
+    key = IdempotencyKey(shared.store.ledger, request, replace(ANN, turn=turn), clock=shared.time.now_ms)
+    assert await key.claim() is None
+    shared.time.now_s += UNBEGUN_S + later_s
+    key.note_expiry()
+    assert turn.is_retried_after(None) is is_kept
