@@ -1,5 +1,5 @@
-"""Links: docs/index.md lists every page once, and the pages at the root, which `make docs` does not check, link to what
-exists.
+"""Links: docs/index.md lists every page once, as the site's navigation does, and the pages at the root, which
+`make docs` does not check, link to what exists.
 """
 
 import re
@@ -17,6 +17,28 @@ def test_every_page_is_listed_once() -> None:
     listed = re.findall(r"\]\(([^)#:]+\.md)\)", (DOCS / "index.md").read_text("utf-8"))
     pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
     assert sorted(["index.md", *listed]) == sorted(pages)
+
+
+def navigation() -> str:
+    """Return `nav` of mkdocs.yml: the sections of docs/index.md, the groups in them and their pages, in that order."""
+    lines = ["nav:", "  - Home: index.md"]
+    grouped = False
+    for heading, group, page in re.findall(
+        r"^## (.+)$|^([A-Z].+):$|\]\(([^)#:]+\.md)\)", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE
+    ):
+        if heading:
+            lines.append(f"  - {heading}:")
+        elif group:
+            lines.append(f"      - {group}:")
+        else:
+            lines.append(f"{'          ' if grouped else '      '}- {page}")
+        grouped = not heading and (grouped or bool(group))
+    return "\n".join(lines) + "\n"
+
+
+def test_the_sites_navigation_follows_the_list_of_pages() -> None:
+    """Run `python -m tests.docs.test_links` to write it."""
+    assert (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:\n")[2] == navigation().removeprefix("nav:\n")
 
 
 def anchors(page: Path) -> set[str]:
@@ -48,3 +70,8 @@ def test_the_links_of_a_page_at_the_root_resolve(page: Path) -> None:
 )
 def test_paths_of_pages_in_descriptions_become_links(description: str, rendered: str) -> None:
     assert linked(description) == rendered
+
+
+if __name__ == "__main__":
+    before, _, _ = (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:\n")
+    (ROOT / "mkdocs.yml").write_text(before + navigation(), "utf-8")
