@@ -85,7 +85,7 @@ class OperatorRoutes:
                 return await self._inbox(request, operator)
             case "GET", ["threads", user_id, thread_id]:
                 owner = self._owner(request, operator, user_id, thread_id, "")
-                return await self._thread(request, thread_id, owner)
+                return await self._thread(request, operator, thread_id, owner)
             case "GET", ["threads", user_id, thread_id, "attachments", attachment_id]:
                 owner = self._owner(request, operator, user_id, thread_id, "/attachments/{attachment}")
                 bounds.readable(attachment_id)
@@ -132,9 +132,9 @@ class OperatorRoutes:
         matters = [_json_of(matter) for matter in page.matters]
         return JSONResponse({"matters": matters, "after": page.after, "operator": operator.id})
 
-    async def _thread(self, request: Request, thread_id: str, owner: RequestContext) -> Response:
+    async def _thread(self, request: Request, operator: User, thread_id: str, owner: RequestContext) -> Response:
         query = request.query_params
-        shown = await self._desk.thread(thread_id, owner)
+        shown = await self._desk.thread(thread_id, owner, operator=operator.id, until_s=operator.until_s)
         items = await self._desk.items(
             thread_id, owner, after=query.get("after"), limit=_limit_in(query.get("limit")), order=_order_in(query)
         )

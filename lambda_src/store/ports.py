@@ -96,12 +96,14 @@ class UserData(Protocol):
 class Hold:
     """A thread in which no turn may begin: it waits for a person (`operator` is ""), or a person has it. Never expires.
 
-    `matter` is the id of the handoff in the operators' inbox (store/inbox.py).
+    `matter` is the id of the handoff in the operators' inbox (store/inbox.py), `until_ms` the time at which the
+    operator's role expires, 0 if that is not known.
     """
 
     operator: str
     since_ms: int
     matter: str
+    until_ms: int = field(default=0, compare=False)
 
     @property
     def state(self) -> Literal["waiting", "person"]:

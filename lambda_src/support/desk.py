@@ -140,10 +140,17 @@ class Desk:
         """A page of an assistant's inbox."""
         return await self.inbox.page(assistant, kind=kind, state=state, after=after)
 
-    async def thread(self, thread_id: str, owner: RequestContext) -> HeldThread:
-        """A thread and who has it. Stores the answer of a turn that crashed in it first."""
+    async def thread(self, thread_id: str, owner: RequestContext, *, operator: str, until_s: int = 0) -> HeldThread:
+        """A thread and who has it. Stores the answer of a turn that crashed in it first.
+
+        If the operator who reads it has it, and their role expires later than was known, the hold is extended.
+        """
         await self._turns.recover(thread_id, owner)
-        return HeldThread(await self._load(thread_id, owner), await self.hold_of(thread_id, owner))
+        held = HeldThread(await self._load(thread_id, owner), await self.hold_of(thread_id, owner))
+        hold, until_ms = held.hold, until_s * 1000
+        if hold is not None and hold.operator == operator and 0 < hold.until_ms < until_ms:
+            await self.inbox.pass_on(thread_id, hold, operator=operator, until_ms=until_ms, context=owner)
+        return held
 
     async def items(
         self, thread_id: str, owner: RequestContext, *, after: str | None, limit: int, order: str

@@ -388,6 +388,27 @@ async def test_a_thread_that_an_operator_took_returns_to_the_inbox_when_the_oper
     assert (await app.operator("olga").write("ann", thread_id, "Still here.")).status == 409
 
 
+async def test_an_operator_who_only_reads_a_thread_with_newer_tokens_keeps_it() -> None:
+    support = Support(Local(), Topic())
+    local = support.local
+    app = SupportApp(store=local.store(), clock=lambda: local.now, until_s=local.now // SECOND + 120)
+    thread_id = await app.waiting("ann")
+    olga, otto = app.operator("olga"), app.operator("otto")
+    assert (await olga.post("ann", thread_id, "take")).status == 200
+    app.until_s += 120
+    for operator, writes in ((otto, 0), (olga, 1), (olga, 0)):
+        local.engine.requests.clear()
+        assert (await operator.get(f"threads/ann/{thread_id}")).status == 200
+        assert local.engine.requests.count("TransactWriteItems") == writes
+    for _ in range(3):
+        local.later(60)
+        await support.look()
+    assert await support.states() == ["taken"]
+    local.later(60)
+    await support.look()
+    assert await support.states() == ["open"]
+
+
 async def test_a_user_whose_thread_returned_to_the_inbox_waits_anew() -> None:
     support = Support(Local(), Topic())
     local = support.local

@@ -149,7 +149,7 @@ class TableInbox(LedgerPart):
         """inbox.Inbox. One transaction."""
         bounds.writable(context.user.id, matter.thread_id, turn_id)
         key = keys.thread_partition(context.user.id, matter.thread_id), keys.TURN
-        attributes = self._held(matter.operator, matter.id)
+        attributes = self._held(matter.operator, matter.id, until_ms=matter.until_ms)
         removed = f" REMOVE #{keys.TTL_ATTRIBUTE}"
         if ends_turn:
             attributes |= {
@@ -188,7 +188,7 @@ class TableInbox(LedgerPart):
         """inbox.Inbox. One transaction."""
         bounds.writable(context.user.id, thread_id)
         is_same = operator == hold.operator
-        attributes = self._held(operator, hold.matter)
+        attributes = self._held(operator, hold.matter, until_ms=until_ms)
         if is_same:
             del attributes[turn_rows.HELD_MS]
         state: State = "taken" if operator else "open"
@@ -237,11 +237,12 @@ class TableInbox(LedgerPart):
             return False
         return True
 
-    def _held(self, operator: str, matter_id: str) -> dict[str, Mapping[str, Any]]:
-        """The attributes of a held lease, which has no TTL, unlike other leases."""
+    def _held(self, operator: str, matter_id: str, *, until_ms: int | None) -> dict[str, Mapping[str, Any]]:
+        """The attributes of a held lease, which has no TTL, unlike other leases. `until_ms` is kept if None."""
         return {
             turn_rows.HELD_BY: rows.text(operator),
             turn_rows.HELD_MS: rows.number(self._now_ms()),
+            **({} if until_ms is None else {turn_rows.HELD_UNTIL_MS: rows.number(until_ms)}),
             turn_rows.MATTER: rows.text(matter_id),
         }
 

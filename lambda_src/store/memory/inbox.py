@@ -96,7 +96,7 @@ class MemoryInbox:
         if row is None or row.turn_id != turn_id or row.hold is not None:
             return "lost"
         now_ms = self._now_ms()
-        row = replace(row, hold=Hold(matter.operator, now_ms, matter.id))
+        row = replace(row, hold=Hold(matter.operator, now_ms, matter.id, matter.until_ms))
         if ends_turn:
             ahead = self._clocks.ahead(_name(context, matter.thread_id))
             row = replace(row, ended=True, expires_ms=now_ms, unrecovered=(), last_order=ahead)
@@ -130,9 +130,9 @@ class MemoryInbox:
             self._clocks.hold(name, context.turn_id, self._clocks.ahead(name))
         is_same = operator == hold.operator
         since_ms = row.hold.since_ms if is_same else now_ms
-        ledger.turns[thread_id] = replace(row, hold=Hold(operator, since_ms, hold.matter))
-        due_ms = matter.due_ms if is_same and matter.due_ms is not None else now_ms
         until_ms = matter.until_ms if until_ms is None else until_ms
+        ledger.turns[thread_id] = replace(row, hold=Hold(operator, since_ms, hold.matter, until_ms))
+        due_ms = matter.due_ms if is_same and matter.due_ms is not None else now_ms
         state: State = "taken" if operator else "open"
         self._put(replace(matter, operator=operator, state=state, due_ms=due_ms, until_ms=until_ms))
         return True

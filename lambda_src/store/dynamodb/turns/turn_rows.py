@@ -24,6 +24,7 @@ FIRST_ORDER = "first_order"  # N: the start of the turn's window when it took th
 BODY_HASH = "body_hash"  # B: of the request that claimed the key
 HELD_BY = "held_by"  # S: the operator who has the thread, "" while it waits for one; absent otherwise
 HELD_MS = "held_ms"  # N: since when, in milliseconds since 1970
+HELD_UNTIL_MS = "held_until_ms"  # N: when the role of that operator expires; 0 or absent if that is not known
 MATTER = "matter"  # S: the id of the handoff in the operators' inbox
 RUNNING = "running"  # N: how many attributes begin with RUN
 RUN = "run_"  # N: prefix, followed by a turn's id: by when that turn has ended, in milliseconds since 1970
@@ -57,7 +58,7 @@ LEASE_ORDER = 2 * WINDOW_NS  # each lease adds this to LAST_ORDER, so that it is
 UNENDED = "unended"  # L: only the turn's id, until it ends; the next lease appends it to UNRECOVERED
 UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be recovered, oldest first
 EMPTY_LIST: dict[str, list[dict[str, str]]] = {"L": []}
-HOLD = (HELD_BY, HELD_MS, MATTER)
+HOLD = (HELD_BY, HELD_MS, HELD_UNTIL_MS, MATTER)
 NOT_HELD = f"attribute_not_exists(#{HELD_BY})"
 
 
@@ -76,7 +77,7 @@ def hold_of(row: Row) -> Hold | None:
     """Who has the thread of a lease, or that it waits for a person; None if the assistant has it."""
     if HELD_BY not in row:
         return None
-    return Hold(_text(row, HELD_BY), _number(row, HELD_MS), _text(row, MATTER))
+    return Hold(_text(row, HELD_BY), _number(row, HELD_MS), _text(row, MATTER), _number(row, HELD_UNTIL_MS))
 
 
 def turn_before(row: Row) -> TurnRow | None:
