@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from lambda_src.runs import tool_secrets
 from tests import content_markers
 from tests.agent_tests import AGENT_TESTS, TESTS, watching
+from tests.once import first_alone
 
 if TYPE_CHECKING:
     from tests.apps.full import FullApp
@@ -27,8 +29,11 @@ LONG_S = 1800  # builds, and deployments to a local AWS
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than cores with `-n auto`: tests wait for servers and browsers about half of the time."""
-    return (os.cpu_count() or 1) + 1
+    """One worker more than cores with `-n auto`: tests wait for servers and browsers about half of the time.
+
+    xdist's own variable replaces it, for example where other commands keep the cores busy.
+    """
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", (os.cpu_count() or 1) + 1))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,6 +42,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     from tests.groups import GroupScheduling
 
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let one worker collect before the others: it writes the bytecode of tests and libraries, which they only read."""
+    with first_alone(Path(__file__)):
+        return (yield)
 
 
 def pytest_collection_finish() -> None:
