@@ -30,7 +30,6 @@ from agents import (
 )
 from agents.items import TResponseStreamEvent
 from botocore.exceptions import EndpointConnectionError
-from bpe_openai import get_encoding
 from chatkit.types import AudioInput
 from openai.types import responses as r
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
@@ -48,6 +47,7 @@ from lambda_src.store import keys
 from lambda_src.store.counters import day_of
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.apps.chat import known_by_name
+from tests.quotas.tokenizer import count_tokens
 from tests.store.engine.engine import Engine
 
 STAGE, PERCENT, OF_A_USER = 60_000, 75, 15_000  # tokens per day: about ten turns, so that every day reaches its limit
@@ -67,7 +67,6 @@ SETTINGS = Settings.from_env(
 )
 DEADLINE_S = 60.0  # per invocation
 WORDS = 3  # per answer; most generated tokens here are reasoning
-TOKENS = get_encoding("o200k_base")
 
 
 class Selector(selectors.DefaultSelector):
@@ -238,7 +237,7 @@ class Vendor(Model):
         instructions, items, settings, tools = sent
         schemas = [(tool.name, tool.description, tool.params_json_schema) for tool in tools]
         text = json.dumps([instructions, items, schemas], ensure_ascii=False, default=str)
-        tokens_in = len(TOKENS.encode_ordinary(text))
+        tokens_in = count_tokens(text)
         limit = settings.max_tokens
         assert limit is not None, "an answer without a limit"
         tokens_out = limit if ATTEMPT.get().random.random() < 0.8 else max(1, limit // 10)

@@ -29,6 +29,8 @@ from tests.abuse import hostile_client
 from tests.abuse.hostile_client import PERCENT, STAGE, Attempt, Process, Stage, Stream, VirtualLoop, record_admissions
 from tests.apps.chat import message
 
+pytestmark = pytest.mark.xdist_group("tokenizer")
+
 SEEDS, ACTIONS = (1, 2), 5_000
 ADDRESSES, GUESTS, SIGNED_IN, PROCESSES = 200, 1_000, 5, 3
 NOTICED_S = 5.0  # a follower checks every 2 s for newer followers, and one check may fail

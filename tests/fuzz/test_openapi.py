@@ -7,17 +7,15 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 import requests
-import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from schemathesis import Case
-from schemathesis.core.result import Ok
 
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.presigned_urls import PresignedUrls
@@ -36,6 +34,9 @@ from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name, served
 from tests.apps.full import full_app_on_moto
 from tests.fuzz import openapi
+
+if TYPE_CHECKING:
+    from schemathesis import Case
 
 CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
 REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}
@@ -57,22 +58,32 @@ def app_with_every_route(files: Files | None = None) -> FastAPI:
     )
 
 
-DOCUMENT = openapi.document(app_with_every_route())
-OPERATIONS = [
-    result.ok() for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations() if isinstance(result, Ok)
-]
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return openapi.document(app_with_every_route())
+
+
+@cache
+def operations() -> list[Any]:
+    """The operations in the document. Not made at import, which would take every worker some seconds."""
+    import schemathesis
+    from schemathesis.core.result import Ok
+
+    schema = schemathesis.openapi.from_dict(document())
+    return [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
 
 
 def test_the_document_has_every_route_and_a_schema_for_every_body() -> None:
-    routes = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    routes = {(method, path) for path, methods in document()["paths"].items() for method in methods}
     assert ("post", "/chatkit") in routes
     assert ("post", "/chatkit/{assistant}/stop") in routes
-    assert len(routes) == len(OPERATIONS) == 16
-    bodiless = {path for path, methods in DOCUMENT["paths"].items() if "requestBody" not in methods.get("post", {})}
-    assert {path for path in bodiless if "post" in DOCUMENT["paths"][path]} == set()
-    schemas = DOCUMENT["components"]["schemas"]
+    assert len(routes) == len(operations()) == 16
+    bodiless = {path for path, methods in document()["paths"].items() if "requestBody" not in methods.get("post", {})}
+    assert {path for path in bodiless if "post" in document()["paths"][path]} == set()
+    schemas = document()["components"]["schemas"]
     references = {
-        word.rpartition("/")[2] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components/")
+        word.rpartition("/")[2] for word in json.dumps(document()).split('"') if word.startswith("#/components/")
     }
     assert references <= schemas.keys()
 
@@ -85,7 +96,7 @@ def files() -> Iterator[Files]:
         yield full_app.files
 
 
-async def send(case: Case[Any], files: Files) -> httpx2.Response:
+async def send(case: "Case[Any]", files: Files) -> httpx2.Response:
     """Send a case as ann; return the answer."""
     arguments: dict[str, Any] = case.as_transport_kwargs(base_url=HOST)
     supported = {
@@ -113,8 +124,8 @@ async def send(case: Case[Any], files: Files) -> httpx2.Response:
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(st.one_of([operation.as_strategy() for operation in OPERATIONS]))
-def test_no_request_causes_a_server_error(files: Files, case: Case[Any]) -> None:
+@given(st.deferred(lambda: st.one_of([operation.as_strategy() for operation in operations()])))
+def test_no_request_causes_a_server_error(files: Files, case: "Case[Any]") -> None:
     answer = asyncio.run(send(case, files))
     assert answer.status_code == 200 or answer.status_code in REFUSED, (answer.status_code, case.as_curl_command())
     if answer.status_code != 200:

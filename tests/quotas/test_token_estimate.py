@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bpe_openai import get_encoding
 
 from lambda_src.quotas import token_estimate
+from tests.quotas.tokenizer import count_tokens
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
-O200K = get_encoding("o200k_base")  # OpenAI's models since GPT-4o
+pytestmark = pytest.mark.xdist_group("tokenizer")  # loaded once
 RANDOM = random.Random(17)
 
 
@@ -59,10 +59,6 @@ HOSTILE = {
     "emoji": _chosen_from(_points(0x1F300, 0x1F700)),
     "the second plane": _chosen_from(_points(0x20000, 0x2A6DF)),
 }
-
-
-def count_tokens(text: str) -> int:
-    return len(O200K.encode_ordinary(text))
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *HOSTILE])
