@@ -23,7 +23,7 @@ from lambda_src.support.events import UNANSWERED, EventType, Publish, event_of
 
 RETRY_MS = 60_000  # before an event that was not accepted is sent again: the next look
 CHECK_MS = 86_400_000  # between two looks at a held thread for which nothing else is due: retention may have removed it
-MISSING_MS = 3_600_000  # between two looks at a matter whose thread is missing: account linking may be moving it
+MISSING_MS = 3_600_000  # between two looks at a matter whose thread or hold is missing: it may be moving
 MOVING_MS = 2 * 86_400_000  # account linking moves a thread's matters before the thread, and ends within hours
 INFORMED = "user.informed"  # recorded like an accepted event, once the user has the message
 
@@ -157,12 +157,13 @@ class OperatorClock:
     async def _take_back(self, matter: Matter) -> None:
         """The operator's role has expired: the thread returns to the inbox, where it waits anew.
 
-        It is due at once, so that the next look computes how long. No-op if somebody was faster.
+        It is due at once, so that the next look computes how long. Nothing changes if somebody was faster.
         """
-        if await self._inbox.pass_on(
-            matter.thread_id, hold_in(matter), operator="", seen=matter, context=context_of(matter)
-        ):
+        hold, owner = hold_in(matter), context_of(matter)
+        if await self._inbox.pass_on(matter.thread_id, hold, operator="", seen=matter, context=owner):
             log.info("handoff_returned", extra={"user": matter.user_id})
+        else:  # one whose lease lacks the hold must not keep others waiting in every look
+            await self._inbox.settle(matter, accepted=None, due_ms=self._now_ms() + MISSING_MS)
 
     def _message(self, matter: Matter) -> AssistantMessageItem:
         """The same item however often it is made."""

@@ -243,6 +243,19 @@ async def test_a_matter_that_account_linking_moves_before_its_thread_is_kept(sup
     assert [item.content[0].text for item in page.data] == [TEXT]
 
 
+async def test_a_matter_whose_thread_has_no_hold_does_not_take_part_in_every_look(support: Support) -> None:
+    await support.store().save_thread(thread_of(), ADA)
+    until_ms = support.local.now // 10**6 + 1
+    opened_ns = support.local.now
+    lost = Matter("handoff", "", "ada", "thr_1", opened_ns, operator="olga", state="taken", until_ms=until_ms)
+    await support.store().ledger.inbox().open_matter(lost)
+    looked_at = []
+    for _ in range(3):
+        support.local.later(60)
+        looked_at.append(await support.look())
+    assert looked_at == [1, 0, 0]
+
+
 async def test_a_thread_that_was_taken_without_a_request_has_no_event_while_it_is_taken(support: Support) -> None:
     app = SupportApp(
         store=support.store(), clock=lambda: support.local.now, until_s=support.local.now // SECOND + 90_000
