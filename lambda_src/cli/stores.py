@@ -35,23 +35,23 @@ def as_user(user_id: str) -> RequestContext:
     return RequestContext(user=User(user_id), request_id="chat")
 
 
-def s3_client(place: Place) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-    """An S3 client whose presigned links are SigV4: boto3's default signs less."""
+def s3_client(place: Place, session: Any = None) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+    """An S3 client whose presigned links are SigV4: boto3's default signs less. Of a new session, if none is given."""
     from botocore.config import Config  # noqa: PLC0415 - PostgreSQL's users have none
 
-    return _client(place, "s3", Config(signature_version="s3v4"))
+    config = Config(signature_version="s3v4")
+    return (session or _session(place)).client("s3", endpoint_url=place.endpoint_url, config=config)
 
 
-def _client(place: Place, service: str, config: Any) -> Any:  # noqa: ANN401 - as above
+def _session(place: Place) -> Any:  # noqa: ANN401 - as above
     import boto3  # noqa: PLC0415 - PostgreSQL's users have none
 
     key_id, secret = place.key or (None, None)
-    session: Any = boto3.Session(
+    return boto3.Session(
         region_name=place.region or os.environ.get("AWS_REGION"),
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
     )
-    return session.client(service, endpoint_url=place.endpoint_url, config=config)
 
 
 @asynccontextmanager
@@ -76,8 +76,9 @@ def table_store(place: Place) -> "DynamoDBStore":
     from lambda_src.store.aws_calls import CLIENT_CONFIG  # noqa: PLC0415 - PostgreSQL's users may have no boto3
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
 
-    client = _client(place, "dynamodb", CLIENT_CONFIG)
-    s3 = s3_client(place) if place.bucket else None
+    session = _session(place)  # of both clients: it reads AWS's endpoints once
+    client = session.client("dynamodb", endpoint_url=place.endpoint_url, config=CLIENT_CONFIG)
+    s3 = s3_client(place, session) if place.bucket else None
     return DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
 
 
