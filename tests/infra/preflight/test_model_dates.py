@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.preflight.account import Account
-from infra.preflight.model_dates import model_faults
+from infra.preflight.model_dates import is_new, model_faults
 from infra.stage.config import StageConfig
 from tests.fakes.secret_apis import models_api, ssm_with
 from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
@@ -19,18 +19,24 @@ STAGE = {"auth": {"issuer": "https://login.example.org/", "audience": "chat"}, "
 
 
 @pytest.mark.parametrize(
+    ("status", "new"),
+    [(None, True), ("REVIEW_IN_PROGRESS", True), ("CREATE_FAILED", False), ("UPDATE_COMPLETE", False)],
+)
+def test_a_stage_is_new_until_its_stack_is_created(status: str | None, new: bool) -> None:
+    stubs = Stubs()
+    stubs.stack(status)
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": STAGE}})
+    assert is_new(config, Account(ACCOUNT, REGION, clients=stubs.client)) is new
+    stubs.assert_all_called()
+
+
+@pytest.mark.parametrize(  # the variants of a date and of its absence: tests/cli/test_retirement.py
     ("status", "days", "faults", "printed"),
-    [
-        (None, 3, 1, False),
-        ("REVIEW_IN_PROGRESS", 3, 1, False),
-        ("UPDATE_COMPLETE", 3, 0, True),
-        (None, 50, 0, True),
-        (None, None, 0, False),
-    ],
+    [(None, 3, 1, False), ("UPDATE_COMPLETE", 3, 0, True), (None, 50, 0, True)],
 )
 def test_a_model_in_its_last_week_blocks_only_a_new_stage(
     status: str | None,
-    days: int | None,
+    days: int,
     faults: int,
     printed: bool,
     tmp_path: Path,
@@ -38,7 +44,7 @@ def test_a_model_in_its_last_week_blocks_only_a_new_stage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    day = None if days is None else str(datetime.now(UTC).date() + timedelta(days=days))
+    day = str(datetime.now(UTC).date() + timedelta(days=days))
     stubs = Stubs()
     stubs.stack(status)
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": STAGE}})
