@@ -159,13 +159,13 @@ test-litellm: .venv/installed ## test LiteLLM against a fake server (installs th
 test-deletable: .venv/installed ## run all suites except the runtime's, with a stub instead of lambda_src/runtime
 	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q --timeout 0 tests/dev/test_deletable.py
 
-bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback hop, and beside the floor
+bench-runtime: .venv/installed ## measure the runtime, an adapter with a loopback hop, and the minimum
 	@$(RUN) $(PY) -m tests.bench.bench_runtime
 
-bench-store: .venv/installed ## the stores beside the bare clients (needs Java and npm)
+bench-store: .venv/installed ## measure the stores and the bare clients (needs Java and npm)
 	@$(RUN) $(PY) -m tests.bench.bench_store --dynamodb-local
 
-bench-page: .venv/installed $(PAGE) ## the page in Chromium: Enter to bubble, delta to pixels, a very long answer
+bench-page: .venv/installed $(PAGE) ## measure the page in Chromium: Enter to bubble, delta to pixels, a very long answer
 	@$(RUN) $(PY) -m tests.bench.bench_page
 
 docs: .venv/installed ## build the documentation as a static site with search, in build/docs
@@ -174,51 +174,51 @@ docs: .venv/installed ## build the documentation as a static site with search, i
 screenshots: .venv/installed $(PAGE) ## take the screenshots in docs/images again
 	@$(RUN) $(PY) -m tests.web.screenshots
 
-bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, through real processes
+bench-turns: .venv/installed ## measure Stop, kill -9 and the cost of the journal, in real processes
 	@$(RUN) $(PY) -m tests.bench.bench_turns
 
-test-machines: .venv/installed ## the stores beside their models: 500 machines on the fast engines, 50 on the others
+test-machines: .venv/installed ## compare the stores with their models: 500 machines on the fast engines, 50 on the others
 	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto --timeout 1200 tests/store/test_model.py tests/store/test_ledger_model.py \
 	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
 
-bench-journal: .venv/installed ## what keeping an answer against a crash costs: the journal beside a checkpoint
+bench-journal: .venv/installed ## measure what it costs to protect an answer from a crash: the journal and a checkpoint
 	@$(RUN) $(PY) -m tests.bench.bench_journal
 
-bench-memory: .venv/installed ## that a server on PostgreSQL holds its memory over 10,000 turns (some minutes)
+bench-memory: .venv/installed ## check that the memory of a server on PostgreSQL does not grow in 10,000 turns (some minutes)
 	@$(RUN) $(PY) -m tests.bench.bench_memory
 
-bench-people: .venv/installed $(PAGE) ## from an operator's message to the user's page, in Chromium
+bench-people: .venv/installed $(PAGE) ## measure the time from an operator's message to the user's page, in Chromium
 	@$(RUN) $(PY) -m tests.bench.bench_people
 
-bench-auth: .venv/installed ## what it costs to verify a token
+bench-auth: .venv/installed ## measure what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth
 
-test-usage: .venv/installed ## what a stage used beside a vendor that counts, over 10,000 scripted turns (some minutes)
+test-usage: .venv/installed ## compare the usage of a stage with a vendor's count, in 10,000 scripted turns (some minutes)
 	@$(RUN) CHAT_USAGE_TURNS=10000 $(PY) -m pytest -q --timeout 0 tests/quotas/test_usage.py
 
-simulate: .venv/installed ## whole deployments under faults, from seeds: SEEDS=1000, 5000-5999 or 3,8; SEED=17 STEPS=3,8 for one (docs/explanation/simulation.md)
+simulate: .venv/installed ## simulate whole deployments under faults, from seeds: SEEDS=1000, 5000-5999 or 3,8; SEED=17 STEPS=3,8 for one (docs/explanation/simulation.md)
 	@$(RUN) $(PY) -m tests.simulation $(if $(SEED),--seed "$(SEED)",--seeds "$(or $(SEEDS),200)") $(if $(STEPS),--steps "$(STEPS)") $(if $(JOBS),--jobs "$(JOBS)") $(FLAGS)
 
-fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
+fuzz: .venv/installed ## send 20,000 random ChatKit bodies of the SDK's types, and 1,000 random requests of the OpenAPI document
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/fuzz/test_bodies.py tests/fuzz/test_openapi.py
 
-test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/explanation/speed.md)
+test-optimizations: .venv/installed ## run the suites that an optimization affects, with each one turned off (OPTIMIZATION=ahead for one; docs/explanation/speed.md)
 	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),prewarm requests ahead history deltas); do echo "without $$name"; \
 	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/http tests/auth tests/chat tests/runs tests/models tests/quotas tests/attachments tests/turns tests/e2e; done'
 
-bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)
+bench-cold: .venv/installed ## measure cold starts of the built zip and of a naive server (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_cold
 
-bench-turn: .venv/installed ## what a request, a model call, a word and a turn cost, also in long threads
+bench-turn: .venv/installed ## measure what a request, a model call, a word and a turn cost, also in long threads
 	@$(RUN) $(PY) -m tests.bench.bench_turn
 
-bench-streams: .venv/installed ## 1 to 200 streams in one process: added latency, CPU, memory (Linux)
+bench-streams: .venv/installed ## measure 1 to 200 streams in one process: added latency, CPU, memory (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_streams
 
-benchmarks: .venv/installed $(PAGE) ## medians and ranges of RUNS=5 of each benchmark into docs/reference/benchmarks.md (hours; ONLY="bench-turn bench-cold")
+benchmarks: .venv/installed $(PAGE) ## write medians and ranges of RUNS=5 of each benchmark to docs/reference/benchmarks.md (hours; ONLY="bench-turn bench-cold")
 	@$(RUN) $(PY) -m tests.bench.repeated --runs $(or $(RUNS),5) $(if $(ONLY),--only $(ONLY))
 
-bench-opening: .venv/installed $(PAGE) ## a cold page in Chromium: until its list, and from Enter to the first word (Linux)
+bench-opening: .venv/installed $(PAGE) ## measure a cold page in Chromium: until its list, and from Enter to the first word (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_opening
 
 imports: .venv/installed ## update tests/e2e/imports.json: what a cold function imports, and when

@@ -214,9 +214,14 @@ def check_stages(text: str) -> None:
 
 
 def check_policy(text: str, *, is_trust_policy: bool) -> None:
-    """Have moto's IAM parse the policy, and find every action in the API's model."""
+    """Have moto's IAM parse the policy, and find its elements in IAM's grammar and every action in the API's model."""
     session = botocore.session.get_session()
+    needed = {"Effect", "Action", "Principal" if is_trust_policy else "Resource"}
     for statement in json.loads(text)["Statement"]:
+        assert needed <= statement.keys() <= needed | {"Sid", "Condition"}
+        if is_trust_policy:  # otherwise every repository at GitHub could take the role
+            provider = statement["Principal"]["Federated"].partition(":oidc-provider/")[2]
+            assert statement["Condition"]["StringEquals"].keys() == {f"{provider}:aud", f"{provider}:sub"}
         service, _, operation = statement["Action"].partition(":")
         assert operation in session.get_service_model(service).operation_names
     with mock_aws():
