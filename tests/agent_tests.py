@@ -81,7 +81,8 @@ def watching() -> Iterator[list[str]]:
     global _watching
     hidden = {}
     if PACKAGE in sys.modules:
-        similar = [name for name in sys.modules if name.startswith(PACKAGE)]  # quick, as it runs around every test
+        names = [*sys.modules]  # at once: another thread may import meanwhile
+        similar = [name for name in names if name.startswith(PACKAGE)]  # quick, as it runs around every test
         hidden = {name: sys.modules.pop(name) for name in similar if f"{name}.".startswith(f"{PACKAGE}.")}
     touched: list[str] = []
     _watching = touched
