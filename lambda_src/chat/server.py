@@ -58,6 +58,7 @@ from lambda_src.store.bounds import MAX_LIMIT
 from lambda_src.store.ports import FeedbackStore, NewThreads
 from lambda_src.store.usage import Usage
 from lambda_src.turns.closing import translated
+from lambda_src.turns.persistence import discard_thread
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -198,16 +199,6 @@ class ChatServer(ChatKitServer[RequestContext]):
             return self._added(request, ahead.thread, context)
         return super()._process_streaming_impl(request, context)
 
-    async def _discard(self, thread_id: str, attachments: Sequence[str], context: RequestContext) -> None:
-        """Delete a new thread, but keep its message's uploads, which the user's next attempt refers to again."""
-        for attachment_id in attachments:
-            with suppress(NotFoundError):
-                attachment = await self.store.load_attachment(attachment_id, context=context)
-                if attachment.thread_id == thread_id:
-                    unbound = attachment.model_copy(update={"thread_id": None})
-                    await self.store.save_attachment(unbound, context=context)
-        await self.store.delete_thread(thread_id, context=context)
-
     async def _build_user_message_item(
         self, input: UserMessageInput, thread: ThreadMetadata, context: RequestContext
     ) -> UserMessageItem:
@@ -311,7 +302,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> None:
         """Delete a new thread, unless a retry of the request after this `error` will continue it."""
         if context.turn is None or not context.turn.is_retried_after(error):
-            await self._discard(thread_id, attachments, context)
+            await discard_thread(self.store, thread_id, attachments, context)
 
     async def _added(
         self, request: ThreadsAddUserMessageReq, thread: ThreadMetadata, context: RequestContext

@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from chatkit.store import NotFoundError, Store
-from chatkit.types import AssistantMessageItem, ClientToolCallItem, SDKHiddenContextItem, ThreadItem
+from chatkit.types import (
+    AssistantMessageItem,
+    ClientToolCallItem,
+    SDKHiddenContextItem,
+    ThreadItem,
+    UserMessageItem,
+)
 
 from lambda_src.context import EndReason, RequestContext
 from lambda_src.errors import ConflictError
@@ -85,8 +91,10 @@ class AnswerStore:
         return stored
 
     async def take_back(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the new thread of a request that was refused later."""
-        await self._store.delete_thread(thread_id, context=context)
+        """Discard the new thread of a request that was refused later, or whose turn ended before it began."""
+        first = await self._store.load_thread_items(thread_id, None, 1, "asc", context)
+        uploads = [file.id for item in first.data if isinstance(item, UserMessageItem) for file in item.attachments]
+        await discard_thread(self._store, thread_id, uploads, context)
 
     async def _add(self, item: ThreadItem, context: RequestContext) -> bool:
         try:
@@ -101,6 +109,18 @@ class AnswerStore:
             if isinstance(item, ClientToolCallItem) and item.status == "pending":
                 return item
         return None
+
+
+async def discard_thread(
+    store: Store[RequestContext], thread_id: str, uploads: Iterable[str], context: RequestContext
+) -> None:
+    """Delete a new thread, but keep its message's uploads, which the user's next attempt refers to again."""
+    for attachment_id in uploads:
+        with suppress(NotFoundError):
+            attachment = await store.load_attachment(attachment_id, context=context)
+            if attachment.thread_id == thread_id:
+                await store.save_attachment(attachment.model_copy(update={"thread_id": None}), context=context)
+    await store.delete_thread(thread_id, context=context)
 
 
 def _note(thread_id: str, turn_id: str, cut: InterruptReason) -> SDKHiddenContextItem:

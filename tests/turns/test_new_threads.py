@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from chatkit.types import ThreadsCreateReq
 
+from lambda_src.dev.store_contract.samples import file_of
 from lambda_src.errors import UnavailableError
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.duplicates import CREATE, UNBEGUN_S, IdempotencyKey, TurnRequest
@@ -17,7 +18,7 @@ from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.turns.test_newer_messages import SlowModel, Tab
 from tests.turns.test_retried_messages import NAMED, LostAnswers
-from tests.turns.turn_fixture import as_user
+from tests.turns.turn_fixture import Patched, as_user
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")
@@ -182,3 +183,27 @@ async def test_a_turn_that_ends_early_keeps_a_new_thread_that_may_be_of_another_
     shared.time.now_s += UNBEGUN_S + later_s
     key.note_expiry()
     assert turn.is_retried_after(None) is is_kept
+
+
+async def test_a_new_thread_that_ends_before_it_has_its_lease_leaves_its_files_to_the_next_attempt(
+    shared: SharedTable,
+) -> None:
+    tab = await shared.tab()
+    await shared.store.save_attachment(file_of("atc_1"), ANN)
+    with_file = ThreadsCreateReq.model_validate({"params": {"input": message("hi") | {"attachments": ["atc_1"]}}})
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    services = tab.turns.services
+    tab.turns.services = replace(services, ledger=Patched(services.ledger, take_lease=never))
+    task = shared.time.start(tab.answered(with_file))
+    await shared.time.advance(1)
+    assert await shared.items() == [["user_message"]]
+    task.cancel()  # the reader leaves
+    await shared.time.advance(60)
+    gc.collect()
+    await shared.time.advance(60)
+    assert task.cancelled()
+    assert await shared.items() == []
+    assert (await shared.store.load_attachment("atc_1", ANN)).thread_id is None
