@@ -59,7 +59,7 @@ NOT_STAGES = {  # the kinds of a page's JSON blocks, in order
     "deploy-from-github.md": ("trust policy", "policy", "stage"),
     "evaluate.md": ("cases",),
     "languages.md": ("stage", "texts", "texts"),
-    "operators.md": ("stage", "event"),
+    "operator-api.md": ("event",),
     "support-chat.md": ("stage",),
     "your-assistant.md": ("cases",),
 }
