@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from lambda_src.support.desk import Desk
 
 REMOVE_BATCH = 25  # concurrent deletes; half of a process's connections
+ThreadItemUpdatedEvent.model_rebuild()  # complete, so that the adapter shares its serializer
 DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes directly to bytes
 HANDED_OFF = NoticeEvent(
     level="info",
