@@ -51,9 +51,14 @@ the stacks `chatkit-prod-data` and `chatkit-prod-api`.
 
 ```json
 {"context": {"stage": "dev", "stages": {
-  "dev":  {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}},
-  "prod": {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}, "region": "eu-central-1",
-           "model_key_parameter": "/chatkit/prod/model-key", "monitoring": "full", "alarm_email": "ops@example.com"}
+  "dev": {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}},
+  "prod": {
+    "auth": {"issuer": "https://login.example.com/", "audience": "chat"},
+    "region": "eu-central-1",
+    "model_key_parameter": "/chatkit/prod/model-key",
+    "monitoring": "full",
+    "alarm_email": "ops@example.com"
+  }
 }}}
 ```
 
