@@ -52,6 +52,15 @@ _NEW = f"attribute_not_exists(#{keys.PARTITION_KEY})"
 _STORED = f"attribute_exists(#{keys.PARTITION_KEY})"
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseChange:
+    """A change of a lease that has a certain hold, and a further condition."""
+
+    expression: str
+    values: Mapping[str, Mapping[str, Any]]
+    condition: str = ""
+
+
 class TableInbox(LedgerPart):
     """inbox.Inbox, on the table that has the leases."""
 
@@ -201,7 +210,7 @@ class TableInbox(LedgerPart):
         matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
         due: Due = "unless it was due" if is_same else "now"
         changed = self._changed(matter, operator=operator, state=state, until_ms=until_ms, due=due, seen=seen)
-        return await self._change(thread_id, hold, Lease(lease, values, condition), changed, context)
+        return await self._change(thread_id, hold, LeaseChange(lease, values, condition), changed, context)
 
     @within_budget
     async def release(self, thread_id: str, hold: Hold, *, operator: str, context: RequestContext) -> bool:
@@ -213,7 +222,7 @@ class TableInbox(LedgerPart):
             keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms() + TTL_MS),
         }
         removed = ", ".join(f"#{name}" for name in turn_rows.HOLD)
-        lease = Lease(f"SET {rows.setting(attributes)} REMOVE {removed}", rows.valued(attributes))
+        lease = LeaseChange(f"SET {rows.setting(attributes)} REMOVE {removed}", rows.valued(attributes))
         matter = handoff_of(hold, thread_id, assistant=context.user.assistant, user_id=context.user.id)
         changed = self._changed(matter, operator=operator, state="closed")
         return await self._change(thread_id, hold, lease, changed, context)
@@ -222,7 +231,7 @@ class TableInbox(LedgerPart):
         self,
         thread_id: str,
         hold: Hold,
-        lease: "Lease",
+        lease: LeaseChange,
         changed: Sequence[Update | Put],
         context: RequestContext,
     ) -> bool:
@@ -283,7 +292,7 @@ class TableInbox(LedgerPart):
         operator: str,
         state: State,
         until_ms: int | None = None,
-        due: "Due | None" = None,
+        due: Due | None = None,
         seen: Matter | None = None,
     ) -> list[Update | Put]:
         """The writes of a matter's new state, on condition that it is as it was read as `seen`, if given.
@@ -336,15 +345,6 @@ class TableInbox(LedgerPart):
 
     def _is_listed(self, row: Row, state: State | None) -> bool:
         return self._is_alive(row) and state in (None, row[STATE]["S"])
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The change of a lease, and a condition besides that it has a certain hold."""
-
-    expression: str
-    values: Mapping[str, Mapping[str, Any]]
-    condition: str = ""
 
 
 def _key(matter: Matter) -> Key:

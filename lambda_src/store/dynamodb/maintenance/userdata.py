@@ -111,8 +111,9 @@ class UserRows:
             yield Erased(threads=int(await self._threads.delete(user_id, thread_id)))
         for thread_id in threads:
             yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
+        swept = set(threads)
         async for thread_id in threads_left(self._table, user_id):
-            if thread_id not in threads:
+            if thread_id not in swept:
                 with suppress(ConditionFailedError):  # a tombstone stays; the lease of a hold would stay for ever
                     lease = keys.thread_partition(user_id, thread_id), keys.TURN
                     await self._table.delete(lease, condition=rows.NOT_DELETED)  # first: no hold restores its matter
