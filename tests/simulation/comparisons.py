@@ -25,6 +25,7 @@ Items = list[dict[str, Any]]
 WORD = re.compile(r"\ba(\d+)\.\d+")
 BEGINS_WITHIN_S = 4.0  # two waits for a turn that has lost its lease or died, and the requests
 ROUND_TRIPS = 20  # of a turn's beginning, at most: with limits, and a crashed turn to recover
+DEAD_AFTER_S, SETTLED_AFTER_S = 15, 5  # a lease expires and is looked at twice; a turn ends its lease and its place
 STORED_AGAIN_S, GIVES_UP_S = 15.0, 45.0  # after the end of an answer that could not be stored
 
 
@@ -142,14 +143,18 @@ def was_storable(world: "World", send: "Send", run: "ModelRun", end_ns: int) -> 
 
 
 def has_turns(world: "World", refused: "Send") -> bool:
-    """Whether the writer of a refused message has a turn that runs, or that did or may have begun a moment ago."""
-    sends, recent_ns = world.history.sends, world.trace.now_ns - round(STORED_AGAIN_S * SECOND)
-    for run in world.vendor.runs:
-        if run.send is not None and sends[run.send].person == refused.person:
-            died_ns = None if run.machine is None else run.machine.died_ns
-            if run.is_running or max(run.ended_ns or 0, died_ns or 0) > recent_ns:
+    """Whether the writer of a refused message has a turn that runs, that may, or that ended a moment ago."""
+    now_ns = world.trace.now_ns
+    died_after_ns, ended_after_ns = now_ns - DEAD_AFTER_S * SECOND, now_ns - SETTLED_AFTER_S * SECOND
+    for send in world.history.sends:
+        if send.person != refused.person or (send is refused and send.attempts == 1):
+            continue
+        is_over = send.outcome in ("whole", "refused") and (send.ended_ns or now_ns) < ended_after_ns
+        runs = [run for run in world.vendor.runs if run.send == send.number]
+        if send.began_ns > died_after_ns and not is_over:
+            return True
+        for run in runs:
+            died_ns = 0 if run.machine is None else run.machine.died_ns or 0
+            if run.is_running or (run.ended_ns or 0) > ended_after_ns or (not run.ended and died_ns > died_after_ns):
                 return True
-    return any(
-        send.person == refused.person and send.began_ns > recent_ns and (send is not refused or send.attempts > 1)
-        for send in sends
-    )
+    return False

@@ -42,6 +42,7 @@ SCENES_OF_TROUBLE: dict[str, int] = {
     "terminate": 3,  # a process gets SIGTERM
     "kill": 2,
 }
+BAD = ("unclear", "refused")  # promises are relaxed while requests fail for good, so calm deployments have none
 OF_THE_DAY = (
     "share",  # Managed Instances: a process takes several invocations at once
     "restore",  # SnapStart: a process starts from a snapshot of hours ago
@@ -86,7 +87,7 @@ class Deployment:
     retention_days: int
     starts_before_midnight_s: float | None
     ttl_late_s: int  # how late DynamoDB may delete
-    is_calm: bool  # nothing fails
+    is_calm: bool  # no request to the store fails for good
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def scenario_of(seed: int) -> Scenario:
 def scenes_of(seed: int, first: int, length_s: float, *, is_calm: bool) -> tuple[Step, ...]:
     """More steps, from numbers of their own: what the other steps of a seed do does not depend on them."""
     rng = random.Random(f"{seed}/scenes")
-    kinds = SCENES if is_calm else SCENES | SCENES_OF_TROUBLE
+    kinds = SCENES | {kind: weight for kind, weight in SCENES_OF_TROUBLE.items() if not is_calm or kind not in BAD}
     moments = [(0.0, kind) for kind in OF_THE_DAY if rng.random() < 0.25]
     moments += [
         (rng.uniform(0, length_s), f"scene {rng.choices(list(kinds), list(kinds.values()))[0]}")

@@ -17,7 +17,7 @@ from tests.simulation.faults import HICCUP_S, Fate, Weather, Window
 from tests.simulation.loop import SimulatedLoop, new_loop
 from tests.simulation.promises import PROMISES
 from tests.simulation.reverts import REVERTS, ROOT, Revert
-from tests.simulation.scenario import OF_THE_DAY, SCENES_OF_TROUBLE, Scenario, scenario_of
+from tests.simulation.scenario import BAD, OF_THE_DAY, Scenario, scenario_of
 from tests.simulation.sources import MACHINE, SECOND, Machine, Sources
 from tests.simulation.trace import Trace
 
@@ -212,8 +212,8 @@ def test_the_other_steps_of_a_seed_do_not_depend_on_its_scenes() -> None:
         assert kinds[: len(others)] == others, seed
 
 
-def test_a_calm_deployment_has_no_scene_of_trouble() -> None:
-    trouble = {f"scene {kind}" for kind in SCENES_OF_TROUBLE}
+def test_in_a_calm_deployment_no_request_to_the_store_fails_for_good() -> None:
+    trouble = {f"scene {kind}" for kind in BAD} | {"faults"}
     calm = [scenario for scenario in map(scenario_of, range(100)) if scenario.deployment.is_calm]
     assert not trouble & {step.kind for scenario in calm for step in scenario.steps}
 
