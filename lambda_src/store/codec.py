@@ -12,7 +12,21 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal, assert_never
 
-from chatkit.types import Attachment, ThreadItem, ThreadMetadata, WorkflowItem
+from chatkit.types import (
+    Annotation,
+    AssistantMessageContent,
+    AssistantMessageItem,
+    Attachment,
+    FileTask,
+    InferenceOptions,
+    SearchTask,
+    TaskItem,
+    ThreadItem,
+    ThreadMetadata,
+    UserMessageItem,
+    Workflow,
+    WorkflowItem,
+)
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -31,6 +45,15 @@ _GZIP_WINDOW = 31  # tells zlib to add a gzip header
 
 Encoding = Literal["json", "gzip"]
 THREAD_FIELDS = frozenset(ThreadMetadata.model_fields)  # a full Thread also has `items`, which have their own rows
+
+# ChatKit leaves these models incomplete. Completed first, the inner ones before the others, they are shared by the
+# adapter and by all events that contain them; otherwise pydantic builds a copy for each.
+_INCOMPLETE: tuple[type[BaseModel], ...] = (
+    *(Annotation, AssistantMessageContent, SearchTask, FileTask, Workflow, InferenceOptions),
+    *(UserMessageItem, AssistantMessageItem, TaskItem, WorkflowItem),
+)
+for _model in _INCOMPLETE:
+    _model.model_rebuild()
 
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
 _ATTACHMENT: TypeAdapter[Attachment] = TypeAdapter(Attachment)
