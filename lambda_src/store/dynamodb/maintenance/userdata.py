@@ -114,7 +114,7 @@ class UserRows:
         swept = set(threads)
         async for thread_id in threads_left(self._table, user_id):
             if thread_id not in swept:
-                with suppress(ConditionFailedError):  # a tombstone stays; the lease of a hold would stay for ever
+                with suppress(ConditionFailedError):  # a tombstone stays; the lease of a hold would stay forever
                     lease = keys.thread_partition(user_id, thread_id), keys.TURN
                     await self._table.delete(lease, condition=rows.NOT_DELETED)  # first: no hold restores its matter
                 yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
