@@ -14,6 +14,8 @@ from hypothesis import given
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of, thread_of
 from lambda_src.store import bounds, codec, keys
 from lambda_src.store.clock import MAX_AHEAD_NS, MAX_THREADS, ThreadClocks
+from tests.startup.conftest import Run
+from tests.startup.conftest import run as run
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -160,3 +162,20 @@ def test_naive_times_mean_utc_in_any_time_zone() -> None:
         if before is not None:
             os.environ["TZ"] = before
         time.tzset()
+
+
+def test_the_models_that_chatkit_leaves_incomplete_are_completed_and_shared(run: Run) -> None:
+    """If the first line has a name, ChatKit completes that model itself: remove it. If the last one is False, pydantic
+    no longer shares complete models, and nothing is gained by completing them first.
+    """
+    program = """
+import chatkit.types
+before = {name for name, model in vars(chatkit.types).items() if getattr(model, "__pydantic_complete__", None) is False}
+from lambda_src.chat import server
+from lambda_src.store import codec
+models = (*codec._INCOMPLETE, chatkit.types.ThreadItemUpdatedEvent)
+print([model.__name__ for model in models if model.__name__ not in before])
+print([model.__name__ for model in models if not model.__pydantic_complete__])
+print(not any(f'name: "{model.__name__}"' in repr(codec._ITEM.validator) for model in models))
+"""
+    assert run(program).splitlines() == ["[]", "[]", "True"]
