@@ -270,7 +270,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 async for event in events:
                     is_stored = is_stored or isinstance(event, StreamOptionsEvent)
                     yield event
-        except GeneratorExit:  # the turn could not begin, and decides by its own error
+        except GeneratorExit:  # the turn ends before it began, and discards the thread itself, by its own error
             raise
         except BaseException as error:  # also when cancelled
             if not is_stored:

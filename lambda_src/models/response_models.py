@@ -17,7 +17,7 @@ def complete_models() -> None:
     """Complete Response and every model that it contains. A second call does nothing."""
     if not Response.__pydantic_complete__:
         for model in _inner_first(Response, set()):
-            model.model_rebuild(raise_errors=False)  # a model that cannot be completed yet is when it is used
+            model.model_rebuild(raise_errors=False)  # one that is not possible yet is completed when it is used
 
 
 def _inner_first(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
