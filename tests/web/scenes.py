@@ -1,5 +1,6 @@
 """Scenes for the screenshots of the page: a new chat, widgets, a tool call that waits, and operators."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from playwright.sync_api import Route, expect
 
 from tests.web.chat_page import ChatPage, assistant, json_response
 from tests.web.operator_page import OperatorPage
+from tests.web.widget_samples import PICTURE, PICTURE_URL
 
 QUESTION = "May I pay this invoice?\npayee: Lisbon Tram Company\namount: 12.40 EUR\nmemo: Two day tickets"
 ORDER = {
@@ -18,7 +20,7 @@ ORDER = {
             "justify": "between",
             "children": [
                 {"type": "Title", "value": "Order 17"},
-                {"type": "Badge", "label": "paid", "color": "success"},
+                {"type": "Badge", "label": "Paid", "color": "success"},
             ],
         },
         {"type": "Text", "value": "Two pairs of socks, one umbrella", "color": "secondary"},
@@ -59,7 +61,7 @@ STEPS = {
     "summary": {"title": "Looked up the invoice"},
     "tasks": [
         {"type": "custom", "title": "Found invoice 2041", "status_indicator": "complete"},
-        {"type": "custom", "title": "Compared it with the order", "status_indicator": "complete"},
+        {"type": "custom", "title": "Compared it with the tickets", "status_indicator": "complete"},
     ],
     "expanded": True,
 }
@@ -74,16 +76,24 @@ def show_start(chat: ChatPage) -> None:
 
 def show_widgets(chat: ChatPage) -> None:
     """A card with buttons, and a form."""
-    list_threads(chat, "Order 17", "Umbrellas for two", "Opening hours")
+    list_threads(chat, "Order 17", "A larger umbrella", "Opening hours")
     chat.show_thread(
         [
             user_message("Where is order 17?"),
-            assistant("It is paid and ready. Shall I ship it?", "msg_a"),
+            assistant("It is paid and ready to ship. Do you want me to ship it now?", "msg_a"),
             {"id": "wid_1", "type": "widget", "widget": ORDER},
             {"id": "wid_2", "type": "widget", "widget": DELIVERY},
         ],
         title="Order 17",
     )
+
+
+def show_samples(chat: ChatPage, samples: Mapping[str, Any]) -> None:
+    """The samples, each as an item, in their order."""
+    chat.page.route(PICTURE_URL, lambda route: route.fulfill(body=PICTURE, content_type="image/svg+xml"))
+    chat.show_thread([{"id": kind, "type": "widget", "widget": sample} for kind, sample in samples.items()])
+    expect(chat.page.locator(".widget")).to_have_count(len(samples))
+    chat.page.locator(".widget img").evaluate("image => image.decode()")
 
 
 def show_activity(chat: ChatPage) -> None:
@@ -95,12 +105,12 @@ def show_activity(chat: ChatPage) -> None:
     ]
     summary = {"title": "Look up the order, Search the web"}
     workflow = {"type": "custom", "tasks": tasks, "expanded": True, "summary": summary}
-    list_threads(chat, "Order 17", "Umbrellas for two", "Opening hours")
+    list_threads(chat, "Order 17", "A larger umbrella", "Opening hours")
     chat.show_thread(
         [
             user_message("Where is order 17?"),
             {"id": "activity-wf_1", "type": "workflow", "workflow": workflow},
-            assistant("It left the warehouse on **Monday**. Parcels to Lisbon take three days.", "msg_a"),
+            assistant("It left the warehouse on **Monday**. Delivery to Lisbon takes three days.", "msg_a"),
         ],
         title="Order 17",
     )
@@ -110,16 +120,16 @@ def show_activity(chat: ChatPage) -> None:
 
 def show_approval(chat: ChatPage) -> None:
     """A tool call that waits for permission."""
-    list_threads(chat, "Invoice of the tram company", "Day tickets in Lisbon", "Budget of the journey")
+    list_threads(chat, "Tram company invoice", "Day tickets in Lisbon", "Travel budget")
     options = [{"value": "Allow"}, {"value": "Refuse"}]
     inputs = [{"id": "q", "type": "multiple_choice", "question": QUESTION, "options": options, "multiple": False}]
     chat.show_thread(
         [
-            user_message("Pay the invoice of the tram company, please."),
+            user_message("Please pay the invoice from the tram company."),
             {"id": "wf", "type": "workflow", "workflow": STEPS},
             {"id": "approval-1", "type": "structured_input", "status": "pending", "inputs": inputs},
         ],
-        title="Invoice of the tram company",
+        title="Tram company invoice",
     )
 
 
@@ -150,10 +160,10 @@ def show_operator(desk: OperatorPage) -> None:
         matter_of("u_e1136c8d44", "handoff", "taken", now - timedelta(minutes=12), operator="u_paul"),
     ]
     items = [
-        user_message("Order 17 should have come on Monday."),
-        assistant("Order 17 left our workshop on Friday. I cannot see where it is now.", "msg_a"),
-        {**user_message("Can I talk to somebody?"), "id": "msg_b"},
-        assistant("**Olga:** Hello! I have the carrier on the phone. It is in Porto, and arrives tomorrow.", "msg_c"),
+        user_message("Order 17 was supposed to arrive on Monday."),
+        assistant("Order 17 left our workshop on Friday. I can't see where it is now.", "msg_a"),
+        {**user_message("Can I talk to a person?"), "id": "msg_b"},
+        assistant("**Olga:** Hello! I called the carrier. Your order is in Porto and will arrive tomorrow.", "msg_c"),
         {**user_message("Thank you, Olga. Tomorrow is fine."), "id": "msg_d"},
     ]
     dated = [{"thread_id": "thr_x", "created_at": now.isoformat(), **item} for item in items]
@@ -170,7 +180,7 @@ def show_operator(desk: OperatorPage) -> None:
     desk.page.add_init_script("localStorage.setItem('chat.author', 'Olga')")
     desk.open().choose("u_7f0c2b91d4")
     expect(desk.who).to_have_text("You have this conversation.")
-    desk.text.fill("You are welcome. Is there anything else?")
+    desk.text.fill("You're welcome. Is there anything else I can help with?")
 
 
 def matter_of(user: str, kind: str, state: str, opened: datetime, operator: str | None = None) -> dict[str, Any]:

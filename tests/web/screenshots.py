@@ -15,23 +15,26 @@ from tests.web import conftest, scenes
 from tests.web.chat_page import ChatPage, stream_of
 from tests.web.embedding import Bubble, Site, site
 from tests.web.operator_page import OperatorPage
+from tests.web.widget_samples import SAMPLES
 
+WIDGET_WIDTH = 320  # px; the narrowest phone
+MARGIN = 8  # px above and below a widget
 IMAGES = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "docs" / "images"
-ANSWER = """Streaming here is **one HTTP response** that stays open: the function writes each event as it comes.
+ANSWER = """Each answer is **one HTTP response** that stays open until the answer ends.
 
 1. The page posts the message to `/chatkit`.
-2. The agent runs, and every delta leaves at once.
-3. What was said is kept, once a second and at the end.
+2. The agent runs, and its text is sent while the model is writing it.
+3. The server saves the text once a second and when the answer ends.
 
 ```python
 async for event in respond(thread, message):
     yield b"data: " + encode(event) + b"\\n\\n"
 ```
 
-| event | says |
+| if | then |
 |---|---|
-| `thread.item.added` | an answer begins |
-| `thread.item.done` | it is whole, and kept |
+| the connection breaks | the page reconnects and shows the rest |
+| you click Stop | the text so far is saved |
 """
 
 SHOP = """<style>
@@ -40,15 +43,15 @@ header { padding: 20px 48px; color: #fff; background: #4a1d70; font-size: 22px; 
 main { max-width: 720px; padding: 24px 48px; }
 </style>
 <header>The Paper Lantern</header>
-<main><h1>Lanterns, made by hand</h1>
-<p>Each lantern is folded from one sheet of washi paper and leaves our workshop in a box of its own.</p>
-<p>We ship on weekdays. Returns are free for thirty days.</p></main>"""
+<main><h1>Handmade lanterns</h1>
+<p>We fold each lantern from a single sheet of washi paper and ship it in its own box.</p>
+<p>We ship on weekdays. Returns are free for 30 days.</p></main>"""
 SHOP_ANSWER = """Your order **4711** left our workshop this morning.
 
 - Two lanterns, *Mulberry* and *Plum*
 - Expected on **Thursday**
 
-Anything else?"""
+Is there anything else I can help with?"""
 
 
 def shoot_language(browser: Browser, url: str, name: str, *, locale: str, question: str, answer: str) -> None:
@@ -69,7 +72,7 @@ def shoot_language(browser: Browser, url: str, name: str, *, locale: str, questi
 def show_conversation(chat: ChatPage) -> None:
     """A list of chats, and one with an answer."""
     chat.open()
-    for text in ("A packing list for Lisbon", "Names for a cat", "Rewrite this e-mail, kinder"):
+    for text in ("A packing list for Lisbon", "Names for a cat", "Make this email friendlier"):
         chat.ask(text)
         chat.page.goto("about:blank")
         chat.open()
@@ -101,12 +104,31 @@ def shoot_embedded(browser: Browser, shop: Site, url: str, name: str, *, width: 
     )
     page = context.new_page()
     page.goto(shop.show(url, html=SHOP, policy=""))
-    question = "Where is my order 4711?"
+    question = "Where is my order?"
     ChatPage(page, url).respond_with("threads.create", answer_of(question, SHOP_ANSWER, "Order 4711"))
     bubble = Bubble(page)
     bubble.button.click()
     bubble.chat.ask(question)
     page.screenshot(path=IMAGES / f"page-{name}.png")
+    context.close()
+
+
+def shoot_widgets(browser: Browser) -> None:
+    """Take a small picture of each kind of widget."""
+    folder = IMAGES / "widgets"
+    folder.mkdir(exist_ok=True)
+    context = browser.new_context(
+        viewport={"width": WIDGET_WIDTH, "height": 6000}, color_scheme="light", reduced_motion="reduce"
+    )
+    page = context.new_page()
+    conftest.sign_in(page)
+    with conftest.served_in_process(conftest.HOSTED | {"CHAT_ALLOWED_IMAGE_DOMAINS": "images.example.com"}) as url:
+        scenes.show_samples(ChatPage(page, url), SAMPLES)
+        for kind, widget in zip(SAMPLES, page.locator(".widget").all(), strict=True):
+            box = widget.bounding_box()
+            assert box is not None
+            clip = {"x": 0, "y": box["y"] - MARGIN, "width": WIDGET_WIDTH, "height": box["height"] + 2 * MARGIN}
+            page.screenshot(path=folder / f"{kind}.png", clip=clip)
     context.close()
 
 
@@ -138,7 +160,7 @@ def answer_of(question: str, text: str, title: str = "How streaming works") -> d
 
 
 def main() -> None:
-    """Take the screenshots: light, dark, a phone, the chat on another site, and other languages."""
+    """Take the screenshots: light, dark, a phone, the chat on another site, other languages, and each widget."""
     chromium = conftest.find_chromium()
     with (
         conftest.served(conftest.HOSTED) as url,
@@ -162,6 +184,7 @@ def main() -> None:
                 shoot_embedded(browser, shop, shop_chat, "embed", width=1200, height=800, scale=1)
                 shoot_embedded(browser, shop, shop_chat, "embed-phone", width=390, height=780, scale=2)
         shoot_languages(browser)
+        shoot_widgets(browser)
         browser.close()
 
 
