@@ -77,7 +77,7 @@ EVERY_KIND: dict[str, Any] = {
         {"type": "Caption", "value": "A caption"},
         {"type": "Markdown", "value": "Some **bold** words"},
         {"type": "Badge", "label": "A badge"},
-        {"type": "Divider"},
+        {"type": "Divider", "size": 3, "color": "#00ff00", "spacing": 5},
         {"type": "Spacer"},
         {"type": "Icon", "name": "no-such-icon"},
         {"type": "Image", "src": PIXEL, "alt": "A picture", "size": 40},
@@ -122,6 +122,9 @@ def test_a_widget_of_every_kind_is_drawn_in_light_and_dark(echo: ChatPage) -> No
         *(("combobox", "size"), ("checkbox", "Agree"), ("radio", "Red"), ("region", "Figures")),
     ):
         expect(drawn.get_by_role(role, name=name, exact=True)).to_be_visible()  # type: ignore[arg-type] # its literals
+    expect(drawn.locator("hr")).to_have_css("border-top", "3px solid rgb(0, 255, 0)")
+    expect(drawn.locator("hr")).to_have_css("margin-top", "20px")
+    assert drawn.locator("hr").bounding_box()["width"] > 100  # type: ignore[index] # it is visible
     box, row, column = (drawn.locator(f"div:has(> p:text-is('in {kind}'))").last for kind in ("Box", "Row", "Col"))
     expect(box).to_have_css("border-top-width", "2px")
     expect(row).to_have_css("border-bottom-style", "dashed")

@@ -77,7 +77,11 @@ const KINDS = {
   Caption: (one) => worded(h("p.caption", { "data-size": one.size }, one.value), one),
   Markdown: (one) => markdown(one.value, !one.streaming),
   Badge: (one) => h("span.badge", { "data-color": one.color }, one.label),
-  Divider: () => h("hr"),
+  Divider({ size, color, spacing: space }) {
+    const line = h("hr");
+    Object.assign(line.style, { borderTopWidth: px(size), borderTopColor: colorOf(color), marginBlock: spacing(space) }); // CSS ignores undefined
+    return line;
+  },
   Spacer: () => h("span.space"),
   Icon: (one) => h("span.sign", {}, icon(one.name)),
   Image: (one) => picture(one.src, one.alt),
@@ -157,7 +161,7 @@ function layout({ style }, one) {
   const all = { gap: spacing(one.gap), flex, aspectRatio, borderRadius: RADII[one.radius], objectFit, objectPosition, backgroundColor: colorOf(one.background) };
   const flexed = isFlex && { alignItems: FLEX[align] ?? align, justifyContent: FLEX[justify] ?? justify, flexWrap };
   for (const [name, value] of Object.entries({ ...all, ...flexed })) set(name, value);
-  if (one.type !== "Icon") for (const [size, sides] of Object.entries(SIZES)) for (const side of sides) set(side, px(one[side] ?? one[size])); // a word, such as "md", sets nothing
+  if (!["Icon", "Divider"].includes(one.type)) for (const [size, sides] of Object.entries(SIZES)) for (const side of sides) set(side, px(one[side] ?? one[size])); // a word, such as "md", sets nothing
   for (const side of ["padding", "margin"]) {
     const value = one[side];
     if (value && typeof value === "object") for (const [at, names] of Object.entries(SIDES)) for (const name of names) set(side + name, spacing(value[at]));
