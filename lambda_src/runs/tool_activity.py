@@ -8,6 +8,7 @@ The item is not the context's `workflow_item`: tools that stream a workflow of t
 activity. A tool that does so is not shown twice: its task is removed.
 """
 
+import asyncio
 import logging
 import re
 from collections import deque
@@ -42,6 +43,7 @@ from chatkit.types import (
     WorkflowTaskAdded,
     WorkflowTaskUpdated,
 )
+from pydantic import ConfigDict, Field
 
 from lambda_src.context import RequestContext
 from lambda_src.languages import Sentence
@@ -77,7 +79,10 @@ log = logging.getLogger(__name__)
 class Step(ProgressUpdateEvent):
     """The beginning or end of a call, between the events that the tool streams itself. It is never sent."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     text: str = ""
+    read: asyncio.Event = Field(default_factory=asyncio.Event)  # set once everything before it has been read
     call: str
     begins: bool
     task: Task | None = None
@@ -103,6 +108,8 @@ class ToolActivity:
         self._steps: deque[Step] = deque()  # that have not been applied
         self._item_ids: list[str] = []
         self._begun: set[str] = set()  # other items that were added and have not ended
+        self._unread: list[Step] = []  # for which a call waits
+        self._has_reader = True
 
     async def tool_started(self, context: RunContextWrapper[Any], tool: Tool) -> None:
         """A tool of this process is about to run."""
@@ -110,8 +117,15 @@ class ToolActivity:
         await self._begin(str(id(context)), CustomTask(title=self._title(tool.name)), self._blocks(arguments=arguments))
 
     async def tool_ended(self, context: RunContextWrapper[Any], result: object) -> None:
-        """The tool that was started with the same context has returned."""
-        await self._end(str(id(context)), details=self._blocks(result=result))
+        """The tool that was started with the same context has returned. Waits until all that it sent has been read.
+
+        Otherwise the model's next message could overtake it: ChatKit reads from tools and from the model at once.
+        """
+        step = Step(call=str(id(context)), begins=False, details=self._blocks(result=result))
+        if self._has_reader:
+            self._unread.append(step)
+            await self._put(step, is_shown=self._mode != "off")
+            await step.read.wait()
 
     async def handed_off(self, source: AgentBase[Any], target: AgentBase[Any]) -> None:
         """The run continues with another agent."""
@@ -135,6 +149,7 @@ class ToolActivity:
         """The events to send before `event`, which is not an update of an item; in place of it, if it is a Step."""
         match event:
             case Step():
+                event.read.set()
                 while any(step is event for step in self._steps):
                     yield from self._applied(self._steps.popleft())
             case ThreadItemAddedEvent(item=item) | ThreadItemDoneEvent(item=item):
@@ -162,6 +177,12 @@ class ToolActivity:
         yield from self._all_applied()
         yield from self._ended(is_cut=True)
 
+    def left(self) -> None:
+        """Nobody reads the context's events any more, so no call may wait for it."""
+        self._has_reader = False
+        for step in self._unread:
+            step.read.set()
+
     def _title(self, tool: str) -> str:
         name = tool.rpartition("__")[2] or tool  # without the name of an MCP server
         if tool not in self._titles and tool in HOSTED_TITLES:
@@ -169,16 +190,18 @@ class ToolActivity:
         return self._titles.get(tool) or short(visible(title_of(name)), TITLE_CHARS)
 
     async def _begin(self, call: str, task: Task, details: str | None = None) -> None:
-        await self._put(Step(call=call, begins=True, task=task, details=details))
+        if self._mode != "off":
+            await self._put(Step(call=call, begins=True, task=task, details=details))
 
     async def _end(self, call: str, task: Task | None = None, details: str | None = None) -> None:
         """End a call; `task` replaces its task."""
-        await self._put(Step(call=call, begins=False, task=task, details=details))
-
-    async def _put(self, step: Step) -> None:
         if self._mode != "off":
+            await self._put(Step(call=call, begins=False, task=task, details=details))
+
+    async def _put(self, step: Step, *, is_shown: bool = True) -> None:
+        if is_shown:
             self._steps.append(step)
-            await self._agent_context.stream(step)
+        await self._agent_context.stream(step)
 
     def _before(self, item: ThreadItem) -> Iterator[ThreadStreamEvent]:
         """The events before one that adds or ends another item of the run."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -81,6 +81,18 @@ async def show_widget(chat: InChat) -> str:
 
 
 @function_tool
+async def stream_growing_widget(chat: InChat) -> str:
+    """Show a widget that grows faster than it can be read."""
+
+    async def states() -> AsyncIterator[Card]:
+        for length in range(1, 100):
+            yield Card(children=[Text(id="text", value="s" * length, streaming=True)])
+
+    await chat.context.stream_widget(states())
+    return "shown"
+
+
+@function_tool
 async def ask_page(chat: InChat) -> str:
     """Let the page do something."""
     chat.context.client_tool_call = ClientToolCall(name="read_clipboard", arguments={})
@@ -110,7 +122,9 @@ COUNT = count("c2")
 SAYS = [assistant_message("It is shipped.")]
 WAIT = function_call("wait_for_widget", '{"order_id": 17}', call_id="c3")
 SHOW = function_call("show_widget", "{}", call_id="c4")
-TOOLS: list[Tool] = [lookup_order, count_socks, work, wait_for_widget, show_widget, ask_page, refund, explode]
+TOOLS: list[Tool] = [
+    lookup_order, count_socks, work, wait_for_widget, show_widget, stream_growing_widget, ask_page, refund, explode,
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -212,6 +226,15 @@ async def test_the_model_sees_calls_but_no_activity(full_app: FullApp) -> None:
     await chat("threads.add_user_message", thread_id=thread_of(first), input=message("and the socks?"))
     assert "Lookup order" not in str(model.calls[2].input)
     assert [part.get("role") for part in model.calls[2].input] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize("tool_activity", ["names", "off"])
+async def test_the_answer_follows_a_widget_that_its_tool_has_streamed(full_app: FullApp, tool_activity: str) -> None:
+    call = function_call("stream_growing_widget", "{}", call_id="w")
+    answer = await answered(full_app, [call], SAYS, tool_activity=tool_activity)
+    assert [kind for kind in kinds(answer) if kind != "workflow"] == ["widget", "assistant_message"]
+    stored = [item["type"] for item in await reloaded(full_app, answer)]
+    assert [kind for kind in stored if kind != "workflow"] == ["user_message", "widget", "assistant_message"]
 
 
 async def test_a_tools_own_workflow_is_not_shown_twice(full_app: FullApp) -> None:
