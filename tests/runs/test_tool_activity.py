@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -84,7 +84,7 @@ async def show_widget(chat: InChat) -> str:
 async def stream_growing_widget(chat: InChat) -> str:
     """Show a widget that grows faster than it can be read."""
 
-    async def states() -> AsyncIterator[Card]:
+    async def states() -> AsyncGenerator[Card]:
         for length in range(1, 100):
             yield Card(children=[Text(id="text", value="s" * length, streaming=True)])
 

@@ -127,8 +127,10 @@ def shoot_widgets(browser: Browser) -> None:
         for kind, widget in zip(SAMPLES, page.locator(".widget").all(), strict=True):
             box = widget.bounding_box()
             assert box is not None
-            clip = {"x": 0, "y": box["y"] - MARGIN, "width": WIDGET_WIDTH, "height": box["height"] + 2 * MARGIN}
-            page.screenshot(path=folder / f"{kind}.png", clip=clip)
+            page.screenshot(
+                path=folder / f"{kind}.png",
+                clip={"x": 0, "y": box["y"] - MARGIN, "width": WIDGET_WIDTH, "height": box["height"] + 2 * MARGIN},
+            )
     context.close()
 
 
