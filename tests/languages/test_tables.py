@@ -33,6 +33,7 @@ UNREAD_IN_PAGE = (
         "Form",
         "Icon",
         "ListViewItem",
+        "Divider",
         "Table.",
         "Left",
         "Right",
