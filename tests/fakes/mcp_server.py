@@ -4,7 +4,9 @@ Processes are forked from one that has imported this module, because importing `
 """
 
 import asyncio
+import errno
 import multiprocessing
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +20,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__])
+
+
+def listening(port: int) -> socket.socket:
+    """Return a socket at `port`, or at any port if it is 0.
+
+    That port can be taken again after the process has died: it is not one that the system gives to connections.
+    """
+    for candidate in [port] if port else random.sample(range(20_000, 30_000), 100):
+        try:
+            return socket.create_server(("127.0.0.1", candidate))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port:
+                raise
+    raise AssertionError("100 ports in a row are in use")
 
 
 def serve(port: int, report: Connection) -> None:
@@ -48,7 +64,7 @@ def serve(port: int, report: Connection) -> None:
 
         return wrapped
 
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = listening(port)
     report.send(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp")
     config = uvicorn.Config(with_reports(server.streamable_http_app()), log_level="critical", lifespan="on")
     uvicorn.Server(config).run(sockets=[listener])
