@@ -39,7 +39,7 @@ PROMISES = {
     "deleted-stays-gone": "A deleted thread cannot be listed or loaded, and the sweeps remove its rows.",
     "erased-stays-gone": "After an erasure and the sweeps, no row and no object names the user.",
     "renames-are-kept": "A title that the owner chose is kept.",
-    "limits-hold": "No user has more turns a day or at a time, and nobody uses more tokens, than the limits allow.",
+    "limits-hold": "The turns per day, the running turns and the tokens used never exceed a limit.",
     "limits-are-freed": "No message is refused because of running turns when none is running.",
     "costs-are-counted": "At least as many tokens are counted as the vendor charges.",
     "everyone-is-answered": "Every request gets a response within 30 seconds, and every stream ends.",
