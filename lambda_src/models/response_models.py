@@ -3,7 +3,7 @@
 openai lets pydantic complete a model when it is first used. Each model, event and TypeAdapter that contains another
 model then gets its own copy of that model's schema and validator, unless the inner model is complete: the 25 kinds of
 output items would be built for a response, for two events of every stream and for adapters of the SDK. Completing the
-inner models first makes pydantic share them, which saves 8 MB. Knows no client and no event.
+inner models first makes pydantic share them. Knows no client and no event.
 """
 
 from collections.abc import Iterator
