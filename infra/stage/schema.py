@@ -206,7 +206,7 @@ class StageOptions:
     )
     canary: bool = option(
         flag,
-        "Whether a new version first gets 10 % of the traffic for 5 minutes, and is rolled back if an alarm goes off.",
+        "Whether a new version first gets 10% of the traffic for 5 minutes, and is rolled back if an alarm goes off.",
         takes="true or false",
         default=False,
     )
@@ -257,7 +257,7 @@ class StageOptions:
     )
     monthly_budget_usd: int | None = option(
         optional(whole(1, 1_000_000, "dollars")),
-        "Monthly budget in dollars. alarm_email gets mail at 80 % of it, and when the forecast exceeds it.",
+        "Monthly budget in dollars. alarm_email gets mail at 80% of it, and when the forecast exceeds it.",
         takes="number or null",
         default=None,
     )

@@ -270,7 +270,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 async for event in events:
                     is_stored = is_stored or isinstance(event, StreamOptionsEvent)
                     yield event
-        except GeneratorExit:  # the turn ends before it began, and discards the thread itself, by its own error
+        except GeneratorExit:  # the turn is closed before it has begun: it discards the thread by itself
             raise
         except BaseException as error:  # also when cancelled
             if not is_stored:

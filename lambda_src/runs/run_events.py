@@ -164,7 +164,7 @@ class RunEvents:
             for last in self._last_events(failure, pulled.cut):
                 yield last
         finally:
-            activity.left()
+            activity.reader_left()
             await pulled.leave(agent_context)
             await _end(self._run)
             if pulled.cut is not None:

@@ -124,7 +124,7 @@ class ToolActivity:
         step = Step(call=str(id(context)), begins=False, details=self._blocks(result=result))
         if self._has_reader:
             self._unread.append(step)
-            await self._put(step, is_shown=self._mode != "off")
+            await self._put(step)
             await step.read.wait()
 
     async def handed_off(self, source: AgentBase[Any], target: AgentBase[Any]) -> None:
@@ -177,8 +177,8 @@ class ToolActivity:
         yield from self._all_applied()
         yield from self._ended(is_cut=True)
 
-    def left(self) -> None:
-        """Nobody reads the context's events any more, so no call may wait for it."""
+    def reader_left(self) -> None:
+        """Let calls that wait for the reader of the context's events end, because nobody reads them any more."""
         self._has_reader = False
         for step in self._unread:
             step.read.set()
@@ -190,17 +190,14 @@ class ToolActivity:
         return self._titles.get(tool) or short(visible(title_of(name)), TITLE_CHARS)
 
     async def _begin(self, call: str, task: Task, details: str | None = None) -> None:
-        if self._mode != "off":
-            await self._put(Step(call=call, begins=True, task=task, details=details))
+        await self._put(Step(call=call, begins=True, task=task, details=details))
 
     async def _end(self, call: str, task: Task | None = None, details: str | None = None) -> None:
         """End a call; `task` replaces its task."""
-        if self._mode != "off":
-            await self._put(Step(call=call, begins=False, task=task, details=details))
+        await self._put(Step(call=call, begins=False, task=task, details=details))
 
-    async def _put(self, step: Step, *, is_shown: bool = True) -> None:
-        if is_shown:
-            self._steps.append(step)
+    async def _put(self, step: Step) -> None:
+        self._steps.append(step)
         await self._agent_context.stream(step)
 
     def _before(self, item: ThreadItem) -> Iterator[ThreadStreamEvent]:
@@ -231,6 +228,8 @@ class ToolActivity:
 
     def _applied(self, step: Step) -> Iterator[ThreadStreamEvent]:
         """The event for a step; none if it is of a call that is not shown."""
+        if self._mode == "off":
+            return
         if not step.begins:
             index = self._running.pop(step.call, None)
             if index is None or self._item is None:

@@ -69,8 +69,7 @@ Two names of stages are special:
 * In `prod`, the demo model does not answer. Without a model key, messages are refused.
 
 If options are missing, malformed, unknown or contradictory, `make deploy` reports all of them in one message before it
-builds anything. Settings of the function that have no option of their own go into the option `settings`;
-[settings of the function](settings.md) lists them.
+builds anything. A [setting of the function](settings.md) that has no stage option goes into `settings`.
 
 <!-- Generated from infra/stage/schema.py and infra/stage/sections.py: edit these, then run `make snapshots`. -->
 

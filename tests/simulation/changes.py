@@ -39,7 +39,7 @@ class Mutant:
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in a node's place."""
+    """The nodes that can replace a node."""
     match node:
         case ast.Compare(left=left, ops=[op, *more], comparators=others) if type(op) in FLIPPED:
             yield ast.Compare(left, [FLIPPED[type(op)](), *more], others)
